@@ -1,0 +1,24 @@
+"""The method on arrays: no AnnData, no plots, no files."""
+
+from __future__ import annotations
+
+from sensx_sc.core.calibration import STATUSES, calibrate, delta_grid
+from sensx_sc.core.domain import Domain, make_domain
+from sensx_sc.core.explain import explain
+from sensx_sc.core.explanation import Explanation
+from sensx_sc.core.sampling import make_design
+from sensx_sc.core.statistics import STATISTICS, interval, ranks
+
+__all__ = [
+    "STATISTICS",
+    "STATUSES",
+    "Domain",
+    "Explanation",
+    "calibrate",
+    "delta_grid",
+    "explain",
+    "interval",
+    "make_design",
+    "make_domain",
+    "ranks",
+]

@@ -1,0 +1,110 @@
+"""What is asked of a model before any work: repeatable, row by row, finite somewhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sensx_sc.core.sampling import cell_key, uniforms
+from sensx_sc.core.walks import place
+
+if TYPE_CHECKING:
+    from sensx_sc.core.arrays import Floats
+    from sensx_sc.core.domain import Domain
+    from sensx_sc.evaluators.dense import DenseEvaluator
+
+_SAME = 1e-5  # relative difference of outputs that a repeated call may show
+_ELSEWHERE = 1e-2  # and a call in another batch: half precision stays far below
+_N_CELLS = 4
+
+
+def check_names(
+    names: tuple[str, ...] | None, model_names: tuple[str, ...] | None, *, what: str = "feature"
+) -> None:
+    """Refuse features that are not the model's, in the model's order.
+
+    Raises
+    ------
+    ValueError
+        Features missing, unknown or in another order, with the first of them.
+    """
+    if names is None or model_names is None or names == model_names:
+        return
+    missing = sorted(set(model_names) - set(names))
+    unknown = sorted(set(names) - set(model_names))
+    if missing or unknown:
+        parts = [
+            f"{len(group)} {label}: {', '.join(group[:5])}{', ...' if len(group) > 5 else ''}"
+            for group, label in ((missing, "missing"), (unknown, "unknown to the model"))
+            if group
+        ]
+        msg = (
+            f"the {what}s are not those the model was fitted with ({'; '.join(parts)}). Pass "
+            "exactly the model's, in its order: adata[:, list(model.feature_names)]."
+        )
+        raise ValueError(msg)
+    first = next(i for i, (a, b) in enumerate(zip(names, model_names, strict=True)) if a != b)
+    msg = (
+        f"the {what}s are in another order than the model's: position {first} holds "
+        f"{names[first]!r}, the model expects {model_names[first]!r}. Reorder them: "
+        "adata[:, list(model.feature_names)]."
+    )
+    raise ValueError(msg)
+
+
+def check_model(x: Floats, domain: Domain, evaluator: DenseEvaluator, *, seed: int) -> None:
+    """Call the model twice on the same rows, then once more at other places of other batches.
+
+    Parameters
+    ----------
+    x
+        Some inputs, (C, n); the first few and random points of the domain are tried.
+
+    Raises
+    ------
+    ValueError
+        The output is random, or depends on the other rows of the batch, or is never finite.
+    """
+    x = x[:_N_CELLS]
+    rows = np.concatenate([x, x])
+    key = cell_key("model check")
+    u = uniforms(seed, key, "calibration", 0, len(x), domain.n_features)[:, domain.free]
+    rows[len(x) :, domain.free] = [
+        place(u[i], domain_point, domain, 1.0)
+        for i, domain_point in enumerate(np.clip(x, domain.lower, domain.upper))
+    ]
+    first = evaluator.outputs(rows)
+    if not np.isfinite(first).any():
+        msg = (
+            f"the model returned only NaN or infinite values for the first {len(x)} inputs and "
+            "random points of the domain: check its input scale and its weights."
+        )
+        raise ValueError(msg)
+    scale = max(1.0, float(np.abs(first[np.isfinite(first)]).max()))
+    repeated = _difference(first, evaluator.outputs(rows))
+    if repeated > _SAME * scale:
+        msg = (
+            f"the model is not deterministic: the same rows gave outputs that differ by "
+            f"{repeated:.3g}. Switch off dropout and sampling (model.eval(), a fixed seed)."
+        )
+        raise ValueError(msg)
+    order = np.arange(len(rows))[::-1]
+    cut = len(rows) // 3 + 1
+    elsewhere = np.concatenate(
+        [evaluator.outputs(rows[order[:cut]]), evaluator.outputs(rows[order[cut:]])]
+    )
+    moved = _difference(first[order], elsewhere)
+    if moved > _ELSEWHERE * scale:
+        msg = (
+            f"the model's output for a row depends on the other rows of its batch: it changed by "
+            f"{moved:.3g} when the rows were given in another order. It must treat rows one by one."
+        )
+        raise ValueError(msg)
+
+
+def _difference(a: Floats, b: Floats) -> float:
+    if not np.array_equal(np.isfinite(a), np.isfinite(b)):
+        return np.inf
+    both = np.isfinite(a)
+    return float(np.abs(a[both] - b[both]).max(initial=0.0))

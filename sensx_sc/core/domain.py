@@ -1,0 +1,206 @@
+"""The admissible domain and the neighbourhoods of an input inside it (equation 1 of the paper)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from sensx_sc.core.arrays import Floats, column_range
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from sensx_sc.core.arrays import Bools, Ints, Rows
+
+OutOfDomain = Literal["raise", "clip", "expand"]
+OUT_OF_DOMAIN = ("raise", "clip", "expand")
+
+# A float32 copy of a bound may lie one rounding beyond it: such a value is on the bound.
+_ROUNDING = 1e-6
+
+
+@dataclass(frozen=True)
+class Domain:
+    """The global domain, one interval a feature, and the features that may be perturbed.
+
+    Attributes
+    ----------
+    lower, upper
+        Bounds, shape (n,), in feature units.
+    tested
+        Features that calibration and walks perturb, shape (n,): those the caller did not mask
+        out and whose interval is not a single point.
+    """
+
+    lower: Floats
+    upper: Floats
+    tested: Bools
+
+    @property
+    def n_features(self) -> int:
+        return len(self.lower)
+
+    @cached_property
+    def free(self) -> Ints:
+        """Indices of the tested features, ascending, shape (F,)."""
+        return np.flatnonzero(self.tested)
+
+    def reach(self, x: Floats, delta: float) -> tuple[Floats, Floats]:
+        """How far the tested features of ``x`` can move down and up at scale ``delta``.
+
+        Returns
+        -------
+        Two arrays of shape (F,), both >= 0: the neighbourhood is [x - down, x + up].
+        """
+        lower, upper, x = self.lower[self.free], self.upper[self.free], x[self.free]
+        step = delta * (upper - lower)
+        return np.minimum(x - lower, step), np.minimum(upper - x, step)
+
+
+def make_domain(
+    lower: ArrayLike,
+    upper: ArrayLike,
+    n_features: int,
+    *,
+    mask: ArrayLike | None = None,
+    names: ArrayLike | None = None,
+) -> Domain:
+    """Check bounds and make the domain.
+
+    Parameters
+    ----------
+    lower, upper
+        Scalars or arrays of shape (n_features,), finite, ``lower <= upper`` everywhere.
+    mask
+        Features to perturb, bool (n_features,); by default all.
+    names
+        Names of the features, for messages.
+
+    Raises
+    ------
+    ValueError
+        Wrong shape, a bound that is not finite, ``lower > upper``, or nothing left to perturb.
+    """
+    low = _bound("lower", lower, n_features)
+    high = _bound("upper", upper, n_features)
+    wrong = np.flatnonzero(low > high)
+    if wrong.size:
+        first = ", ".join(
+            f"{_label(names, j)} (lower {low[j]:g}, upper {high[j]:g})" for j in wrong[:5]
+        )
+        msg = f"`lower` must not exceed `upper`; it does for {wrong.size} features: {first}."
+        raise ValueError(msg)
+    tested = high > low
+    if mask is not None:
+        chosen = np.asarray(mask)
+        if chosen.dtype != bool or chosen.shape != (n_features,):
+            msg = (
+                f"the feature mask must be a bool array of shape ({n_features},); "
+                f"got {chosen.dtype} of shape {chosen.shape}."
+            )
+            raise ValueError(msg)
+        tested &= chosen
+    if not tested.any():
+        msg = (
+            "no feature is left to perturb: every feature is masked out or has "
+            "`lower` equal to `upper`."
+        )
+        raise ValueError(msg)
+    return Domain(low, high, tested)
+
+
+def _bound(name: str, value: ArrayLike, n_features: int) -> Floats:
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        msg = f"`{name}` must be a number or an array of {n_features} numbers; got {value!r}."
+        raise TypeError(msg) from error
+    if array.ndim == 0:
+        array = np.full(n_features, float(array))
+    if array.shape != (n_features,):
+        msg = f"`{name}` must be a number or have shape ({n_features},); got shape {array.shape}."
+        raise ValueError(msg)
+    if not np.isfinite(array).all():
+        j = int(np.flatnonzero(~np.isfinite(array))[0])
+        msg = f"`{name}` must be finite; it is {array[j]} for feature {j}."
+        raise ValueError(msg)
+    return array
+
+
+def _label(names: ArrayLike | None, j: int) -> str:
+    return str(j) if names is None else str(np.asarray(names)[j])
+
+
+def admit(
+    X: Rows,
+    domain: Domain,
+    *,
+    out_of_domain: OutOfDomain = "raise",
+    names: ArrayLike | None = None,
+) -> Domain:
+    """Hold every input against the domain before any work.
+
+    Only tested features count: one that is never perturbed may lie anywhere.
+
+    Parameters
+    ----------
+    X
+        Inputs to explain, dense or sparse, shape (cells, n).
+    out_of_domain
+        ``"raise"``, or ``"expand"`` the domain to contain the inputs, or ``"clip"``
+        the inputs to the domain (done by :func:`clip` when their rows are read).
+    names
+        Names of the features, for the message.
+
+    Returns
+    -------
+    The domain, widened if asked.
+
+    Raises
+    ------
+    ValueError
+        Inputs outside, naming the first features, their values and their bounds.
+    """
+    if out_of_domain not in OUT_OF_DOMAIN:
+        msg = f"`out_of_domain` must be one of {OUT_OF_DOMAIN}; got {out_of_domain!r}."
+        raise ValueError(msg)
+    low, high = column_range(X)
+    slack = _ROUNDING * np.maximum(1.0, np.maximum(np.abs(domain.lower), np.abs(domain.upper)))
+    outside = domain.tested & ((low < domain.lower - slack) | (high > domain.upper + slack))
+    if out_of_domain == "expand":
+        return Domain(
+            np.where(domain.tested, np.minimum(domain.lower, low), domain.lower),
+            np.where(domain.tested, np.maximum(domain.upper, high), domain.upper),
+            domain.tested,
+        )
+    if out_of_domain == "raise" and outside.any():
+        found = np.flatnonzero(outside)
+        listed = ", ".join(
+            f"{_label(names, j)} "
+            f"{(low if low[j] < domain.lower[j] else high)[j]:g} "
+            f"(allowed {domain.lower[j]:g} to {domain.upper[j]:g})"
+            for j in found[:5]
+        )
+        counts = " The values look like raw counts." if _looks_like_counts(X, high) else ""
+        msg = (
+            f"{found.size} features lie outside the domain: {listed}.{counts} Pass wider `lower` "
+            "and `upper`, or out_of_domain='expand' or 'clip'."
+        )
+        raise ValueError(msg)
+    return domain
+
+
+def _looks_like_counts(X: Rows, high: Floats) -> bool:
+    sample = X[:100]
+    values = np.asarray(getattr(sample, "data", sample) if hasattr(sample, "tocsr") else sample)
+    return bool(high.max() > np.log1p(1e4) and values.size and np.all(values == np.rint(values)))
+
+
+def clip(x: Floats, domain: Domain) -> Floats:
+    """Rows moved to the nearest point of the domain, tested features only."""
+    low = np.where(domain.tested, domain.lower, -np.inf)
+    high = np.where(domain.tested, domain.upper, np.inf)
+    return np.clip(x, low, high)

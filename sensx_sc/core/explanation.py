@@ -1,0 +1,96 @@
+"""The result of explaining inputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sensx_sc.core.arrays import Bools, Floats, Ints
+    from sensx_sc.core.calibration import Status
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """SensX values of C inputs of n features, and how they came about.
+
+    Every (C, n) array is NaN (rank and n: 0) for features that were not tested and for inputs
+    without an attribution (insensitive or failed).
+
+    Attributes
+    ----------
+    value
+        SensX values: mean absolute elementary effect, in units of q a feature unit (eq. 4).
+    rank
+        1 = most sensitive; ties by feature index.
+    mean
+        Mean elementary effect: the direction (Morris' mu).
+    std
+        Standard deviation of the elementary effects: nonlinearity and interactions.
+    change
+        Mean absolute change of q at the feature's step, in units of q.
+    shapley
+        Shapley value of q(x) - E q(endpoint); a row sums to q(x) - mean q(endpoint).
+    se
+        Standard error of ``value`` from the means of independent blocks of walks.
+    n
+        Steps that counted.
+    below_noise
+        The response never changed by more than the noise floor at the feature's step.
+    delta_star
+        Characteristic perturbation scale, (C,); 0 for insensitive, NaN for failed inputs.
+    bracket
+        Interval (low, high] of scales that holds the transition, (C, 2).
+    certified
+        Confidence bounds of the percentiles put both ends of the bracket on their sides, (C,).
+    status
+        resolved, insensitive, left_censored, unsaturated or failed, (C,).
+    messages
+        Why failed inputs failed, else empty, (C,).
+    target
+        Index of the explained output, (C,).
+    output_names
+        Names of the model's outputs.
+    qoi
+        q(x), (C,).
+    envelope
+        1st and 99th percentile of q at each scale, (C, K, 2); NaN where not evaluated.
+    deltas
+        The K scales: the grid, and below it what single inputs needed.
+    endpoint_coverage
+        Fraction of walks whose endpoint lies inside the envelope at delta*, (C,): about 0.98.
+    noise_floor
+        Size of the changes of q that rounding alone makes, (C,).
+    precision
+        ``"float32"`` or ``"float64"``: the rows of the walks, (C,).
+    lower, upper
+        The domain, (n,).
+    params
+        Every parameter of the run, JSON-safe.
+    """
+
+    value: Floats
+    rank: Ints
+    mean: Floats
+    std: Floats
+    change: Floats
+    shapley: Floats
+    se: Floats
+    n: Ints
+    below_noise: Bools
+    delta_star: Floats
+    bracket: Floats
+    certified: Bools
+    status: tuple[Status, ...]
+    messages: tuple[str, ...]
+    target: Ints
+    output_names: tuple[str, ...]
+    qoi: Floats
+    envelope: Floats
+    deltas: Floats
+    endpoint_coverage: Floats
+    noise_floor: Floats
+    precision: tuple[str, ...]
+    lower: Floats
+    upper: Floats
+    params: dict[str, Any]

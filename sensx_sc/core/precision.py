@@ -1,0 +1,100 @@
+"""How large rounding is in the response, and which floating-point type it allows.
+
+A uniform endpoint makes E[1 / |e - x|] infinite, so any rounding in q makes effects heavy-tailed.
+float32 is used only where its rounding is harmless beside the changes of q along a walk.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from sensx_sc.core.sampling import endpoints, orders
+from sensx_sc.core.walks import place
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sensx_sc.core.arrays import Floats, Ints
+    from sensx_sc.core.domain import Domain
+    from sensx_sc.core.sampling import Design
+    from sensx_sc.evaluators.protocol import Evaluator
+
+Precision = Literal["auto", "float32", "float64"]
+PRECISIONS = ("auto", "float32", "float64")
+HARMLESS = 1e-3
+"""Rounding of this share of the mean step leaves the values of live features unharmed."""
+_STEPS = 16
+
+
+def probe_steps(
+    x: Floats, delta: float, domain: Domain, design: Design, *, seed: int, key: int
+) -> Floats:
+    """Rows just before and just after a few steps, spread over the input's first walk.
+
+    Returns
+    -------
+    (2 * steps, n): all rows before, then all rows after.
+    """
+    free, n = domain.free, domain.n_features
+    order = orders(seed, key, design, range(1), n, free)[0]
+    end = place(endpoints(seed, key, design, range(1), n, free)[0], x, domain, delta)
+    position = np.empty(len(free), dtype=np.int64)
+    position[order] = np.arange(len(free))
+    steps = np.unique(np.linspace(0, len(free) - 1, min(_STEPS, len(free))).astype(np.int64))
+    done = np.concatenate([steps - 1, steps])
+    rows = np.repeat(x[None], len(done), axis=0)
+    rows[:, free] = np.where(position <= done[:, None], end, x[free])
+    return rows
+
+
+def noise_floor(rows: Floats, target: int, evaluator: Evaluator) -> float:
+    """Largest difference between evaluations of the same rows at other places of other batches."""
+    targets = np.full(len(rows), target)
+    once = evaluator.at(rows, targets)
+    cut = len(rows) // 3
+    again = np.concatenate(
+        [evaluator.at(part[::-1], targets[: len(part)])[::-1] for part in (rows[:cut], rows[cut:])]
+    )
+    # At least the rounding of the response itself, unless it is constant zero.
+    spacing = float(np.spacing(np.abs(once).max()))
+    return max(float(np.abs(once - again).max()), spacing)
+
+
+def choose_precision(
+    rows: Floats,
+    target: int,
+    candidates: Mapping[str, Evaluator],
+    precision: Precision,
+) -> tuple[str, float]:
+    """The type for one input's walks, and its noise floor.
+
+    Parameters
+    ----------
+    rows
+        Rows before and after a few steps (:func:`probe_steps`).
+    candidates
+        Evaluators by type, the model's preferred type first.
+    precision
+        What the caller asked for.
+
+    Returns
+    -------
+    ``"float32"`` or ``"float64"``, and the floor in units of q.
+    """
+    chosen = next(iter(candidates)) if precision == "auto" else precision
+    floor = noise_floor(rows, target, candidates[chosen])
+    if chosen == "float64" or "float64" not in candidates:
+        return chosen, floor
+    exact = _steps(rows, target, candidates["float64"])
+    floor = max(floor, float(np.abs(_steps(rows, target, candidates["float32"]) - exact).max()))
+    if precision == "auto" and not floor <= HARMLESS * np.abs(exact).mean():
+        return "float64", noise_floor(rows, target, candidates["float64"])
+    return chosen, floor
+
+
+def _steps(rows: Floats, target: int, evaluator: Evaluator) -> Floats:
+    q = evaluator.at(rows, np.full(len(rows), target))
+    half: Ints = np.arange(len(rows) // 2)
+    return q[half + len(half)] - q[half]

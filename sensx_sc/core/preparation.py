@@ -1,0 +1,192 @@
+"""Everything that is checked and settled before the first input is explained."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sensx_sc.core.arrays import dense
+from sensx_sc.core.calibration import delta_grid
+from sensx_sc.core.checks import check_model, check_names
+from sensx_sc.core.domain import OUT_OF_DOMAIN, admit, clip, make_domain
+from sensx_sc.core.precision import PRECISIONS
+from sensx_sc.core.sampling import make_design
+from sensx_sc.core.statistics import RANK_BY
+from sensx_sc.evaluators.dense import DenseEvaluator
+from sensx_sc.models.as_model import as_model
+from sensx_sc.models.qoi import make_response
+from sensx_sc.settings import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import torch
+    from numpy.typing import ArrayLike
+
+    from sensx_sc.core.arrays import Floats, Rows
+    from sensx_sc.core.domain import Domain, OutOfDomain
+    from sensx_sc.core.precision import Precision
+    from sensx_sc.core.sampling import Design, DesignName
+    from sensx_sc.core.statistics import RankBy
+    from sensx_sc.models.qoi import Qoi, Response
+
+_MOST_ROWS = 16_384
+_BATCH_SHARE = 1 / 16  # of the memory budget: rows, their making and a net's first layers
+
+
+@dataclass(frozen=True)
+class Options:
+    """The numbers that shape a run; checked once, kept in the results."""
+
+    tau: float = 0.1
+    n_samples: int = 1000
+    refine_tol: float | None = None
+    min_step: float = 0.0
+    rank_by: RankBy = "value"
+    precision: Precision = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require(self.tau > 0, "tau", self.tau, "a positive number, in units of q")
+        _require(
+            _whole(self.n_samples) and self.n_samples >= 2, "n_samples", self.n_samples,
+            "a whole number of at least 2",
+        )  # fmt: skip
+        if self.refine_tol is not None:
+            _require(self.refine_tol > 0, "refine_tol", self.refine_tol, "None or positive")
+        _require(0 <= self.min_step < 1, "min_step", self.min_step, "at least 0 and below 1")
+        _require(self.rank_by in RANK_BY, "rank_by", self.rank_by, f"one of {RANK_BY}")
+        _require(self.precision in PRECISIONS, "precision", self.precision, f"one of {PRECISIONS}")
+        _require(
+            _whole(self.seed) and 0 <= self.seed < 2**64, "seed", self.seed,
+            "a whole number from 0 to 2**64 - 1",
+        )  # fmt: skip
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _require(fine: bool, name: str, value: object, allowed: str) -> None:
+    if not fine:
+        msg = f"`{name}` must be {allowed}; got {value!r}."
+        raise ValueError(msg)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that is settled before the first input is explained."""
+
+    response: Response
+    domain: Domain
+    clipped: bool
+    deltas: Floats
+    extend: bool
+    design: Design
+    options: Options
+    evaluators: dict[str, DenseEvaluator]
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The parameters, JSON-safe."""
+        qoi = self.response.qoi
+        rows = {name: evaluator.rows for name, evaluator in self.evaluators.items()}
+        return {
+            **asdict(self.options),
+            "model": self.response.model.name,
+            "qoi": getattr(qoi, "__name__", type(qoi).__name__) if callable(qoi) else qoi,
+            "n_walks": self.design.n_walks,
+            "design": self.design.name,
+            "block": self.design.block,
+            "n_features": self.domain.n_features,
+            "n_tested": len(self.domain.free),
+            "clipped": self.clipped,
+            "evaluator": "dense",
+            "estimator": "walks",
+            "rows_a_batch": rows,
+        }
+
+
+def prepare(
+    rows: Rows,
+    model: Any,
+    *,
+    lower: ArrayLike,
+    upper: ArrayLike,
+    mask: ArrayLike | None,
+    qoi: Qoi | Callable[[Floats], Any],
+    deltas: ArrayLike | str,
+    n_walks: int,
+    design: DesignName,
+    out_of_domain: OutOfDomain,
+    names: Sequence[str] | None,
+    batch_size: int | str,
+    device: str | torch.device,
+    options: Options,
+) -> Run:
+    """Check everything that can be checked before the work, on all rows that will be explained."""
+    n = rows.shape[1]
+    labels = None if names is None else tuple(map(str, names))
+    if labels is not None and len(labels) != n:
+        msg = f"`names` must name each of the {n} features; got {len(labels)}."
+        raise ValueError(msg)
+    _require(
+        out_of_domain in OUT_OF_DOMAIN, "out_of_domain", out_of_domain, f"one of {OUT_OF_DOMAIN}"
+    )
+    grid, extend = delta_grid(deltas)
+    plan = make_design(design, n_walks)
+    domain = make_domain(lower, upper, n, mask=mask, names=labels)
+    ready = as_model(model, n_features=n, device=device)
+    check_names(labels, ready.feature_names)
+    if ready.feature_names is not None and len(ready.feature_names) != n:
+        msg = f"the model was fitted on {len(ready.feature_names)} features; the inputs have {n}."
+        raise ValueError(msg)
+    response = make_response(ready, qoi)
+    domain = admit(rows, domain, out_of_domain=out_of_domain, names=labels)
+    evaluators = _evaluators(response, n, batch_size, options.precision)
+    run = Run(response, domain, out_of_domain == "clip", grid, extend, plan, options, evaluators)
+    check_model(read(rows[:4], run), domain, next(iter(evaluators.values())), seed=options.seed)
+    return run
+
+
+def _evaluators(
+    response: Response, n_features: int, batch_size: int | str, precision: Precision
+) -> dict[str, DenseEvaluator]:
+    """One evaluator for each type of rows, the model's preferred type first."""
+    available = [str(dtype).removeprefix("torch.") for dtype in response.model.dtypes]
+    if precision != "auto":
+        if precision not in available:
+            msg = (
+                f"`precision` {precision!r} is not possible with {response.model.name}, which "
+                f"takes {' or '.join(available)}."
+            )
+            raise ValueError(msg)
+        # float64 stays at hand to measure what float32 loses.
+        available.sort(key=lambda name: name != precision)
+    made = {}
+    for name in available:
+        dtype: np.dtype[np.floating] = np.dtype(name)
+        made[name] = DenseEvaluator(response, dtype, _rows(batch_size, n_features * dtype.itemsize))
+    return made
+
+
+def _rows(batch_size: int | str, row_bytes: int) -> int:
+    if batch_size == "auto":
+        budget = settings.memory_budget * _BATCH_SHARE
+        return int(np.clip(budget // row_bytes, 1, _MOST_ROWS))
+    if not _whole(batch_size) or int(batch_size) < 1:
+        msg = f"`batch_size` must be 'auto' or a whole number of at least 1; got {batch_size!r}."
+        raise ValueError(msg)
+    return int(batch_size)
+
+
+def read(rows: Rows, run: Run) -> Floats:
+    """Inputs as the run sees them: dense, float64, clipped if asked (or by a rounding)."""
+    return clip(dense(rows), run.domain)
+
+
+def outputs(x: Floats, run: Run) -> Floats:
+    """The model's outputs at the inputs, (C, K)."""
+    return next(iter(run.evaluators.values())).outputs(x)

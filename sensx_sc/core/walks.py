@@ -1,0 +1,209 @@
+"""Grounded walks (equation 3 of the paper): one bounded queue over cells, blocks and chunks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sensx_sc.core.sampling import endpoints, orders
+from sensx_sc.core.statistics import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from sensx_sc.core.arrays import Floats, Ints
+    from sensx_sc.core.domain import Domain
+    from sensx_sc.core.sampling import Design
+    from sensx_sc.evaluators.protocol import Evaluator
+
+
+@dataclass
+class Walker:
+    """One input that is walked, and what its walks have yielded so far.
+
+    Attributes
+    ----------
+    x, target, key, delta_star
+        The input (n,), its explained output, its random key and its scale.
+    envelope
+        1st and 99th percentile of q at ``delta_star``.
+    tolerance
+        Largest difference that rounding can make between two evaluations of one row.
+    """
+
+    x: Floats
+    target: int
+    key: int
+    delta_star: float
+    envelope: tuple[float, float]
+    tolerance: float
+    tally: Tally = field(init=False)
+    inside: int = 0
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Consecutive blocks of walks of one input."""
+
+    walker: int
+    blocks: range
+
+
+def walk(
+    walkers: list[Walker],
+    evaluator: Evaluator,
+    domain: Domain,
+    design: Design,
+    *,
+    seed: int,
+    min_step: float = 0.0,
+    advance: Callable[[int], object] = lambda _: None,
+) -> None:
+    """Walk every input ``design.n_walks`` times and fill its tally.
+
+    Tasks of different inputs share a batch until the evaluator's rows are used up, so inputs of
+    ten features run in batches of thousands of rows, and one of 30,000 never needs more.
+
+    Parameters
+    ----------
+    min_step
+        Steps shorter than this fraction of delta* times the feature's range are not made.
+    advance
+        Told how many walks are done.
+
+    Raises
+    ------
+    RuntimeError
+        The response at the end of a walk is not that of its endpoint.
+    """
+    for walker in walkers:
+        walker.tally = Tally.empty(len(domain.free))
+    for batch in _batches(len(walkers), design, len(domain.free), evaluator.rows):
+        _run(batch, walkers, evaluator, domain, design, seed, min_step)
+        advance(sum(len(task.blocks) for task in batch) * design.block)
+
+
+def _batches(n_walkers: int, design: Design, size: int, rows: int) -> Iterator[list[_Task]]:
+    """Tasks of at most ``rows`` rows together, or of one block."""
+    together = max(1, rows // (design.block * size))
+    batch: list[_Task] = []
+    used = 0
+    for walker in range(n_walkers):
+        for first in range(0, design.n_blocks, together):
+            blocks = range(first, min(first + together, design.n_blocks))
+            if batch and used + len(blocks) > together:
+                yield batch
+                batch, used = [], 0
+            batch.append(_Task(walker, blocks))
+            used += len(blocks)
+    if batch:
+        yield batch
+
+
+def _run(
+    batch: list[_Task],
+    walkers: list[Walker],
+    evaluator: Evaluator,
+    domain: Domain,
+    design: Design,
+    seed: int,
+    min_step: float,
+) -> None:
+    free, n = domain.free, domain.n_features
+    present = [walkers[task.walker] for task in batch]
+    lengths = [len(task.blocks) * design.block for task in batch]
+    cell = np.repeat(np.arange(len(batch)), lengths)
+    order = _joined(
+        orders(seed, walker.key, design, task.blocks, n, free)
+        for task, walker in zip(batch, present, strict=True)
+    )
+    # Rounded to what the model sees, so that the step is the difference of two of its inputs.
+    end = _joined(
+        place(
+            endpoints(seed, walker.key, design, task.blocks, n, free),
+            walker.x,
+            domain,
+            walker.delta_star,
+            min_step,
+        )
+        for task, walker in zip(batch, present, strict=True)
+    ).astype(evaluator.dtype)
+    x = np.stack([walker.x for walker in present])
+    target = np.array([walker.target for walker in present])
+    start = x[:, free].astype(evaluator.dtype)
+    end = end.astype(np.float64)
+    q = evaluator.walks(x, target, cell, free, end, order)
+    q_x = evaluator.at(x, target)
+    dq_in_order = np.diff(q, axis=1, prepend=q_x[cell, None])
+    dq = np.empty_like(dq_in_order)
+    np.put_along_axis(dq, order, dq_in_order, axis=1)
+    dx = end - start.astype(np.float64)[cell]
+    _check_ends(q[:, -1], x, end, cell, target, free, present, evaluator)
+    stops = np.cumsum(lengths)
+    for walker, first, stop in zip(present, stops - lengths, stops, strict=True):
+        walker.tally.add(dq[first:stop], dx[first:stop], design.block)
+        low, high = walker.envelope
+        last = q[first:stop, -1]
+        walker.inside += int(np.count_nonzero((last >= low) & (last <= high)))
+
+
+def _joined(parts: Iterable[np.ndarray]) -> np.ndarray:
+    parts = list(parts)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def place(u: Floats, x: Floats, domain: Domain, delta: float, min_step: float = 0.0) -> Floats:
+    """Points of a neighbourhood from fractions: uniform fractions give uniform points.
+
+    With ``min_step`` rho > 0, uniform on what remains without the steps shorter than rho times
+    the full step delta r: the fractions run over the two remaining parts.
+
+    Parameters
+    ----------
+    u
+        Fractions in [0, 1), (..., F).
+    x
+        The input, (n,).
+
+    Returns
+    -------
+    Values of the tested features, (..., F).
+    """
+    down, up = domain.reach(x, delta)
+    centre = x[domain.free]
+    if min_step == 0.0:
+        return centre - down + u * (down + up)
+    gap = min_step * delta * (domain.upper - domain.lower)[domain.free]
+    below, above = np.maximum(down - gap, 0.0), np.maximum(up - gap, 0.0)
+    along = u * (below + above)
+    moved = np.where(along < below, centre - down + along, centre + gap + (along - below))
+    return np.where(below + above > 0, moved, centre)
+
+
+def _check_ends(
+    reached: Floats,
+    x: Floats,
+    end: Floats,
+    cell: Ints,
+    target: Ints,
+    free: Ints,
+    present: list[Walker],
+    evaluator: Evaluator,
+) -> None:
+    """Steps telescope: their sum is q(e) - q(x), with q(e) from an evaluation of its own."""
+    rows = x[cell]
+    rows[:, free] = end
+    difference = np.abs(reached - evaluator.at(rows, target[cell]))
+    allowed = np.array([walker.tolerance for walker in present])[cell]
+    # NaN differs from everything.
+    wrong = np.flatnonzero(~(difference <= allowed))
+    if wrong.size:
+        w = int(wrong[0])
+        msg = (
+            f"the response at the end of a walk differs by {difference[w]:.3g} from that of its "
+            f"endpoint (rounding explains {allowed[w]:.3g}), in {wrong.size} of {len(cell)} walks: "
+            "the model's output for a row depends on more than the row."
+        )
+        raise RuntimeError(msg)

@@ -1,0 +1,8 @@
+"""Evaluators: the response in neighbourhoods and along walks."""
+
+from __future__ import annotations
+
+from sensx_sc.evaluators.dense import DenseEvaluator
+from sensx_sc.evaluators.protocol import Evaluator
+
+__all__ = ["DenseEvaluator", "Evaluator"]

@@ -1,0 +1,125 @@
+"""The evaluator for any black box: rows are written out in full and given to the model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from sensx_sc.models.qoi import full_precision
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from sensx_sc.evaluators.protocol import Floats, Ints
+    from sensx_sc.models.qoi import Response
+
+
+class DenseEvaluator:
+    """q by forward calls on complete rows.
+
+    Parameters
+    ----------
+    response
+        Model and quantity of interest.
+    dtype
+        float32 or float64.
+    rows
+        Rows of one call.
+    """
+
+    def __init__(self, response: Response, dtype: np.dtype[np.floating], rows: int) -> None:
+        self.response = response
+        self.dtype = np.dtype(dtype)
+        self.rows = rows
+        self._torch_dtype = torch.float32 if self.dtype == np.float32 else torch.float64
+        self._device = response.model.device(self._torch_dtype)
+
+    def _tensor(self, values: Floats) -> Tensor:
+        return torch.as_tensor(values.astype(self.dtype), device=self._device)
+
+    def at(self, x: Floats, target: Ints) -> Floats:
+        q = np.empty(len(x))
+        with full_precision():
+            for start in range(0, len(x), self.rows):
+                part = slice(start, start + self.rows)
+                q[part] = self.response(self._tensor(x[part]), target[part])
+        return q
+
+    def outputs(self, x: Floats) -> Floats:
+        """The model's outputs (B, K) for rows (B, n)."""
+        with full_precision():
+            parts = [
+                self.response.outputs(self._tensor(x[start : start + self.rows]))
+                for start in range(0, len(x), self.rows)
+            ]
+        return np.concatenate(parts)
+
+    def sweep(
+        self, x: Floats, target: int, free: Ints, down: Floats, up: Floats, u: Floats
+    ) -> Floats:
+        q = np.empty((len(down), len(u)))
+        columns = _Columns(self._tensor(x), free)
+        centre, fractions = self._tensor(x[free]), self._tensor(u)
+        with full_precision():
+            for k in range(len(down)):
+                base, width = centre - self._tensor(down[k]), self._tensor(down[k] + up[k])
+                for start in range(0, len(u), self.rows):
+                    part = slice(start, start + self.rows)
+                    rows = columns.fill(torch.addcmul(base, fractions[part], width))
+                    q[k, part] = self.response(rows, np.full(len(rows), target))
+        return q
+
+    def walks(
+        self, x: Floats, target: Ints, cell: Ints, free: Ints, endpoint: Floats, order: Ints
+    ) -> Floats:
+        q = np.empty(order.shape)
+        # position[w, j] is the step at which walk w changes feature j.
+        position = torch.as_tensor(_inverse(order), device=self._device)
+        inputs, moved = self._tensor(x), self._tensor(endpoint)
+        with full_precision():
+            for walks, steps in tiles(len(order), order.shape[1], self.rows):
+                done = torch.arange(steps.start, steps.stop, device=self._device)
+                changed = position[walks, None, :] <= done[None, :, None]
+                base = inputs[torch.as_tensor(cell[walks], device=self._device)]
+                values = torch.where(changed, moved[walks, None, :], base[:, None, free])
+                rows = _Columns(base, free).fill(values)
+                # A tile of several walks holds all their steps.
+                targets = np.repeat(target[cell[walks]], len(done))
+                q[walks, steps] = self.response(rows, targets).reshape(-1, len(done))
+        return q
+
+
+class _Columns:
+    """Complete rows from the values of the features that change."""
+
+    def __init__(self, base: Tensor, free: Ints) -> None:
+        self.base = base
+        self.free = None if len(free) == base.shape[-1] else torch.as_tensor(free)
+
+    def fill(self, values: Tensor) -> Tensor:
+        """Rows (B, n) from (..., F): walks by steps by features, or samples by features."""
+        if self.free is not None:
+            base = self.base if values.ndim == 2 else self.base[:, None, :]
+            rows = base.expand(*values.shape[:-1], base.shape[-1]).clone()
+            rows[..., self.free.to(rows.device)] = values
+            values = rows
+        return values.reshape(-1, values.shape[-1])
+
+
+def _inverse(order: Ints) -> Ints:
+    position = np.empty_like(order)
+    np.put_along_axis(position, order, np.arange(order.shape[1])[None, :], axis=1)
+    return position
+
+
+def tiles(n_walks: int, n_steps: int, rows: int) -> Iterator[tuple[slice, slice]]:
+    """Cut walks x steps into tiles of at most ``rows`` rows: several whole walks, or one's part."""
+    together, length = max(1, rows // n_steps), min(rows, n_steps)
+    for first in range(0, n_walks, together):
+        walks = slice(first, min(first + together, n_walks))
+        for step in range(0, n_steps, length):
+            yield walks, slice(step, min(step + length, n_steps))

@@ -1,0 +1,82 @@
+"""What an evaluator does: the response q in neighbourhoods and along walks.
+
+The method asks for nothing else of a model. An evaluator that knows the structure of a model may
+compute less, but must return the numbers of :class:`~sensx_sc.evaluators.dense.DenseEvaluator`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+
+class Evaluator(Protocol):
+    """q at rows, in the neighbourhoods of an input, and along walks.
+
+    Attributes
+    ----------
+    dtype
+        Floating-point type of the rows that the model is given.
+    rows
+        How many rows the model is given at once.
+    """
+
+    dtype: np.dtype[np.floating]
+    rows: int
+
+    def at(self, x: Floats, target: Ints) -> Floats:
+        """Q of rows (B, n), each for its own target (B,); returns (B,)."""
+        ...
+
+    def sweep(
+        self, x: Floats, target: int, free: Ints, down: Floats, up: Floats, u: Floats
+    ) -> Floats:
+        """Q at points of K neighbourhoods of one input.
+
+        The point for scale k and fractions u is x - down[k] + u (down[k] + up[k]) on the F
+        features ``free``, and x elsewhere.
+
+        Parameters
+        ----------
+        x
+            The input, (n,).
+        down, up
+            Reach of each scale, (K, F).
+        u
+            Fractions in [0, 1), (S, F), the same for all scales.
+
+        Returns
+        -------
+        (K, S)
+        """
+        ...
+
+    def walks(
+        self, x: Floats, target: Ints, cell: Ints, free: Ints, endpoint: Floats, order: Ints
+    ) -> Floats:
+        """Q after each step of W walks.
+
+        Parameters
+        ----------
+        x, target
+            Inputs (C, n) and their targets (C,).
+        cell
+            Which input each walk starts from, (W,).
+        free
+            The F features that change, indices into n.
+        endpoint
+            Values of those features at the end of each walk, (W, F).
+        order
+            Positions into ``free`` in the order in which they change, (W, F).
+
+        Returns
+        -------
+        (W, F): column k is q once the first k + 1 features of the order have changed.
+        """
+        ...

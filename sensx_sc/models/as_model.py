@@ -1,0 +1,118 @@
+"""Anything a user may pass as a model, made into one form."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+import torch
+from torch import nn
+
+from sensx_sc.models.function import function_model
+from sensx_sc.models.model import Model, OutputKind
+from sensx_sc.models.sklearn_estimator import SklearnModel, is_estimator
+from sensx_sc.models.torch_module import TorchModel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sensx_sc.models.function import RowKind
+
+
+def as_model(
+    model: Any,
+    *,
+    n_features: int | None = None,
+    outputs: OutputKind | None = None,
+    feature_names: Sequence[object] | None = None,
+    output_names: Sequence[object] | None = None,
+    rows: RowKind | None = None,
+    device: str | torch.device = "auto",
+) -> Model:
+    """Make a model ready to be explained.
+
+    Parameters
+    ----------
+    model
+        A :class:`torch.nn.Module`, a fitted scikit-learn estimator or Pipeline, or any callable
+        on rows (B, n) that returns (B,) or (B, K).
+    n_features
+        Number of features; only a bare callable needs it, for a trial call.
+    outputs
+        What the outputs are: ``"logit"``, ``"probability"`` or ``"value"``. By default a
+        module's outputs are logits (probabilities after a final sigmoid or softmax, values if it
+        has ``task = "regression"``), an estimator's are those of its ``predict_proba``, and a
+        callable's are values.
+    feature_names, output_names
+        Names, where the model does not carry them.
+    rows
+        Whether a callable takes ``"numpy"`` arrays or ``"torch"`` tensors; by default found out.
+    device
+        ``"auto"`` (a module's own device if that is not the CPU, else a GPU if there is one), or
+        a device that torch knows. The module itself is not moved.
+
+    Returns
+    -------
+    A :class:`~sensx_sc.models.model.Model`.
+
+    Raises
+    ------
+    TypeError
+        Not a model.
+    ValueError
+        A module in training mode, an estimator that is not fitted, an unknown device, a callable
+        that fails on example rows.
+
+    Examples
+    --------
+    >>> import sensx_sc as sx
+    >>> model = sx.models.as_model(lambda rows: rows.sum(1), n_features=3)
+    >>> model.kind
+    'value'
+    """
+    if outputs is not None and outputs not in get_args(OutputKind):
+        msg = f"`outputs` must be one of {get_args(OutputKind)}; got {outputs!r}."
+        raise ValueError(msg)
+    if isinstance(model, Model):
+        return model
+    names = {"feature_names": feature_names, "output_names": output_names}
+    if isinstance(model, nn.Module):
+        home = next((p.device for p in model.parameters()), torch.device("cpu"))
+        return TorchModel(model, outputs=outputs, device=find_device(device, home), **names)
+    if is_estimator(model):
+        return SklearnModel(model, outputs=outputs, **names)
+    if callable(model) and not isinstance(model, type):
+        if n_features is None:
+            msg = "`n_features` is needed to make a bare callable ready: it is tried on two rows."
+            raise ValueError(msg)
+        return function_model(
+            model,
+            np.zeros((2, n_features)),
+            rows=rows,
+            device=None if device == "auto" else find_device(device),
+            kind=outputs or "value",
+            feature_names=None if feature_names is None else tuple(map(str, feature_names)),
+            output_names=None if output_names is None else tuple(map(str, output_names)),
+        )
+    msg = (
+        "`model` must be a torch.nn.Module, a scikit-learn estimator or Pipeline, or a callable "
+        f"on rows; got {model!r}."
+    )
+    raise TypeError(msg)
+
+
+def find_device(device: str | torch.device, home: torch.device | None = None) -> torch.device:
+    """The device meant: "auto" is ``home`` if that is a GPU, else the first GPU, else the CPU."""
+    if device == "auto":
+        if home is not None and home.type != "cpu":
+            return home
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:
+        msg = f"`device` {device!r} cannot be used here: {error}"
+        raise ValueError(msg) from error
+    return found

@@ -1,0 +1,206 @@
+"""The quantity of interest: one number a row, from the outputs of a model and a target."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from sensx_sc.models.model import Model
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+Qoi = Literal["auto", "probability", "logit", "value"]
+QOIS = ("auto", "probability", "logit", "value")
+
+
+@dataclass(frozen=True)
+class Response:
+    """The scalar response q that is explained: a model and a quantity of interest.
+
+    Attributes
+    ----------
+    model
+        The model.
+    qoi
+        ``"probability"``, ``"logit"`` (the raw output of a net, log-odds of a probability),
+        ``"value"`` (the output as it is), or a callable on the outputs (B, K), float64, that
+        returns (B,).
+    """
+
+    model: Model
+    qoi: Qoi | Callable[[Floats], Any]
+
+    def __call__(self, rows: Tensor, target: Ints) -> Floats:
+        """Q of rows (B, n), each for its own target (B,)."""
+        return self.of_outputs(self.outputs(rows), target)
+
+    def outputs(self, rows: Tensor) -> Floats:
+        """Outputs (B, K) in float64."""
+        outputs = self.model.outputs(rows)
+        # Converted on the CPU: not every device has float64.
+        return outputs.detach().cpu().double().numpy()
+
+    def of_outputs(self, outputs: Floats, target: Ints) -> Floats:
+        """Q of outputs (B, K)."""
+        if callable(self.qoi):
+            q = np.asarray(self.qoi(outputs), dtype=np.float64)
+            if q.shape != (len(outputs),):
+                msg = (
+                    f"`qoi` must return one number a row, shape ({len(outputs)},); "
+                    f"it returned shape {q.shape}."
+                )
+                raise ValueError(msg)
+            return q
+        rows = np.arange(len(outputs))
+        chosen: Floats = outputs[rows, target]
+        kind = self.model.kind
+        if self.qoi == "probability" and kind == "logit":
+            if outputs.shape[1] == 1:
+                return _expit(chosen)
+            shifted = outputs - outputs.max(axis=1, keepdims=True)
+            weights = np.exp(shifted)
+            chosen = weights[rows, target] / weights.sum(axis=1)
+        elif self.qoi == "logit" and kind == "probability":
+            with np.errstate(divide="ignore"):
+                chosen = np.log(chosen) - np.log1p(-chosen)
+        return chosen
+
+
+def _expit(logit: Floats) -> Floats:
+    # Exact in both tails, where 1 / (1 + exp(-z)) would overflow.
+    small = np.exp(-np.abs(logit))
+    return np.where(logit >= 0, 1.0, small) / (1.0 + small)
+
+
+def make_response(model: Model, qoi: Qoi | Callable[[Floats], Any] = "auto") -> Response:
+    """Settle ``"auto"``: the probability for classifiers, the value for anything else.
+
+    Raises
+    ------
+    ValueError
+        An unknown quantity, or a probability of a model that has none.
+    """
+    if callable(qoi):
+        return Response(model, qoi)
+    if qoi not in QOIS:
+        msg = f"`qoi` must be one of {QOIS} or a callable on the outputs; got {qoi!r}."
+        raise ValueError(msg)
+    if qoi == "auto":
+        qoi = "value" if model.kind == "value" else "probability"
+    if qoi in ("probability", "logit") and model.kind == "value":
+        msg = (
+            f"qoi={qoi!r} needs a classifier with probabilities or logits; the outputs of "
+            f"{model.name} are plain values. Use qoi='value', or tell what they are with "
+            "sx.models.as_model(model, outputs='logit' or 'probability')."
+        )
+        raise ValueError(msg)
+    return Response(model, qoi)
+
+
+def resolve_target(
+    target: object, response: Response, outputs: Floats
+) -> tuple[Ints, tuple[str, ...]]:
+    """The explained output of each cell.
+
+    Parameters
+    ----------
+    target
+        Name or index of an output, an array with one a cell, or None: the predicted class.
+    response
+        The response.
+    outputs
+        Outputs at the inputs, (C, K).
+
+    Returns
+    -------
+    Indices (C,), and the names of all K outputs.
+
+    Raises
+    ------
+    KeyError
+        An output that is not there, naming those that are.
+    ValueError
+        None where the model has several outputs that are no classes; wrong length.
+    """
+    n_cells, n_outputs = outputs.shape
+    model = response.model
+    names = _output_names(model, n_outputs)
+    if callable(response.qoi):
+        if target is not None:
+            msg = "`target` has no meaning beside a callable `qoi`, which sees all outputs."
+            raise ValueError(msg)
+        return np.zeros(n_cells, dtype=np.int64), ("qoi", *names[1:])
+    if target is None:
+        if n_outputs > 1 and model.kind == "value":
+            msg = (
+                f"`target` must name one of the {n_outputs} outputs of {model.name}: "
+                f"{_listed(names)}."
+            )
+            raise ValueError(msg)
+        return outputs.argmax(axis=1), names
+    if isinstance(target, str | int | np.integer):
+        return np.full(n_cells, _index(target, names)), names
+    wanted: Sequence[Any] = np.asarray(target, dtype=object).ravel().tolist()
+    if len(wanted) != n_cells:
+        msg = f"`target` must have one entry a cell, {n_cells}; got {len(wanted)}."
+        raise ValueError(msg)
+    index = {entry: _index(entry, names) for entry in dict.fromkeys(wanted)}
+    return np.array([index[entry] for entry in wanted], dtype=np.int64), names
+
+
+def _output_names(model: Model, n_outputs: int) -> tuple[str, ...]:
+    if model.output_names is None:
+        # One logit or one probability is that of the positive class.
+        single = n_outputs == 1 and model.kind != "value"
+        return ("1",) if single else tuple(str(k) for k in range(n_outputs))
+    if len(model.output_names) != n_outputs:
+        msg = (
+            f"{model.name} names {len(model.output_names)} outputs "
+            f"({_listed(model.output_names)}) but returns {n_outputs}."
+        )
+        raise ValueError(msg)
+    return model.output_names
+
+
+def _index(target: object, names: tuple[str, ...]) -> int:
+    if isinstance(target, str) and target in names:
+        return names.index(target)
+    if isinstance(target, int | np.integer) and not isinstance(target, bool):
+        if 0 <= target < len(names):
+            return int(target)
+        if str(target) in names:
+            return names.index(str(target))
+    msg = f"`target` {target!r} is not an output of the model; it has {_listed(names)}."
+    raise KeyError(msg)
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+    return ", ".join(map(repr, names[:20])) + more
+
+
+@contextlib.contextmanager
+def full_precision() -> Iterator[None]:
+    """Evaluate without TF32, reduced-precision products, autocast or gradients."""
+    matmul = torch.get_float32_matmul_precision()
+    cudnn = torch.backends.cudnn.allow_tf32
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        with torch.inference_mode(), torch.autocast(device, enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(matmul)
+        torch.backends.cudnn.allow_tf32 = cudnn

@@ -1,0 +1,85 @@
+"""scikit-learn estimators and Pipelines, and whatever speaks their language."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from sensx_sc.models.model import as_matrix, as_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from torch import Tensor
+
+    from sensx_sc.models.model import OutputKind
+
+
+class SklearnModel:
+    """A fitted estimator: ``predict_proba``, else ``decision_function``, else ``predict``.
+
+    Rows are handed over in float64, under the names the estimator was fitted with.
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        outputs: OutputKind | None = None,
+        feature_names: Sequence[object] | None = None,
+        output_names: Sequence[object] | None = None,
+    ) -> None:
+        self.source = estimator
+        self.name = type(estimator).__name__
+        self.dtypes: tuple[torch.dtype, ...] = (torch.float64,)
+        self.input_range: tuple[float, float] | None = None
+        self._columns = getattr(estimator, "feature_names_in_", None)
+        self.feature_names = as_names(self._columns if feature_names is None else feature_names)
+        self._predict, kind = _method(estimator)
+        self.kind: OutputKind = outputs or kind
+        classes = getattr(estimator, "classes_", None)
+        self.output_names = as_names(output_names)
+        if self.output_names is None and classes is not None:
+            # decision_function of two classes is one column: the second class.
+            binary_margin = kind == "value" and len(classes) == 2
+            self.output_names = as_names(classes[1:] if binary_margin else classes)
+
+    def device(self, dtype: torch.dtype) -> torch.device:
+        return torch.device("cpu")
+
+    def outputs(self, rows: Tensor) -> Tensor:
+        table: Any = rows.numpy()
+        if self._columns is not None:
+            import pandas as pd
+
+            table = pd.DataFrame(table, columns=self._columns, copy=False)
+        returned = np.asarray(self._predict(table), dtype=np.float64)
+        shape = as_matrix(returned.shape, len(rows), self.name)
+        return torch.as_tensor(returned.reshape(shape))
+
+
+def is_estimator(model: object) -> bool:
+    """Whether an object has the methods of a scikit-learn estimator."""
+    return hasattr(model, "get_params") and callable(getattr(model, "predict", None))
+
+
+def _method(estimator: Any) -> tuple[Callable[[Any], Any], OutputKind]:
+    _check_fitted(estimator)
+    if hasattr(estimator, "predict_proba"):
+        return estimator.predict_proba, "probability"
+    if hasattr(estimator, "decision_function"):
+        return estimator.decision_function, "value"
+    return estimator.predict, "value"
+
+
+def _check_fitted(estimator: Any) -> None:
+    from sklearn.exceptions import NotFittedError
+    from sklearn.utils.validation import check_is_fitted
+
+    try:
+        check_is_fitted(estimator)
+    except NotFittedError as error:
+        msg = f"the estimator {type(estimator).__name__} is not fitted: call its fit() first."
+        raise ValueError(msg) from error

@@ -1,0 +1,113 @@
+"""torch modules as models."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from sensx_sc.models.model import as_matrix, as_names
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from sensx_sc.models.model import OutputKind
+
+_DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
+_BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
+
+class TorchModel:
+    """A module of rows (B, n), copied to the device and the types of rows it is asked for.
+
+    The module itself is never changed. Attributes ``feature_names``, ``output_names``,
+    ``input_range`` and ``task`` of the module are used where it has them.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        outputs: OutputKind | None = None,
+        feature_names: Sequence[object] | None = None,
+        output_names: Sequence[object] | None = None,
+        device: torch.device | None = None,
+    ) -> None:
+        check_eval(module)
+        self.source = module
+        self.name = type(module).__name__
+        self.kind: OutputKind = outputs or _kind(module)
+        self.feature_names = _names(module, "feature_names", feature_names)
+        self.output_names = _names(module, "output_names", output_names)
+        self.input_range: tuple[float, float] | None = getattr(module, "input_range", None)
+        self._device = device or _home(module)
+        self.dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.float64)
+        self._copies: dict[torch.dtype, nn.Module] = {}
+
+    def device(self, dtype: torch.dtype) -> torch.device:
+        # Apple's GPUs have no float64.
+        if self._device.type == "mps" and dtype == torch.float64:
+            return torch.device("cpu")
+        return self._device
+
+    def outputs(self, rows: Tensor) -> Tensor:
+        returned: Any = self._module(rows.dtype)(rows)
+        if not isinstance(returned, torch.Tensor):
+            msg = (
+                f"the module {self.name} must return a tensor of shape (B,) or (B, K); got "
+                f"{type(returned).__name__}. Wrap it in a function that picks the output."
+            )
+            raise TypeError(msg)
+        return returned.reshape(as_matrix(tuple(returned.shape), len(rows), self.name))
+
+    def _module(self, dtype: torch.dtype) -> nn.Module:
+        if dtype not in self._copies:
+            clone = copy.deepcopy(self.source).to(device=self.device(dtype), dtype=dtype)
+            self._copies[dtype] = clone.requires_grad_(requires_grad=False)
+        return self._copies[dtype]
+
+
+def check_eval(module: nn.Module) -> None:
+    """Refuse a module whose output is random or depends on the rest of the batch.
+
+    Raises
+    ------
+    ValueError
+        Active dropout or batch-norm in training mode.
+    """
+    active = [
+        f"{name or 'the module'} ({type(part).__name__})"
+        for name, part in module.named_modules()
+        if part.training
+        and ((isinstance(part, _DROPOUT) and part.p > 0) or isinstance(part, _BATCH_NORM))
+    ]
+    if active:
+        msg = (
+            f"the model is in training mode: {', '.join(active[:3])} is active, so its output is "
+            "random or depends on the batch. Call model.eval() first."
+        )
+        raise ValueError(msg)
+
+
+def _names(
+    module: nn.Module, attribute: str, given: Sequence[object] | None
+) -> tuple[str, ...] | None:
+    return as_names(getattr(module, attribute, None) if given is None else given)
+
+
+def _home(module: nn.Module) -> torch.device:
+    return next((p.device for p in module.parameters()), torch.device("cpu"))
+
+
+def _kind(module: nn.Module) -> OutputKind:
+    """What the outputs are, by the module's own word or its last layer."""
+    if getattr(module, "task", None) == "regression":
+        return "value"
+    last = [part for part in module.modules() if not list(part.children())][-1:]
+    if last and isinstance(last[0], nn.Sigmoid | nn.Softmax):
+        return "probability"
+    return "logit"
