@@ -15,6 +15,9 @@ Rows: TypeAlias = Any
 """A 2-d ndarray, or a scipy sparse matrix or array."""
 
 
+_ROWS_AT_ONCE = 4096
+
+
 def is_sparse(X: Any) -> bool:
     """Whether rows are a scipy sparse matrix or array."""
     return bool(sparse.issparse(X))
@@ -68,9 +71,18 @@ def dense(X: Rows) -> Floats:
 
 
 def column_range(X: Rows) -> tuple[Floats, Floats]:
-    """Smallest and largest value of each column, shapes (n,); a sparse matrix stays sparse."""
-    if is_sparse(X):
-        low = np.asarray(X.min(axis=0).todense(), dtype=np.float64).ravel()
-        high = np.asarray(X.max(axis=0).todense(), dtype=np.float64).ravel()
-        return low, high
-    return X.min(axis=0).astype(np.float64), X.max(axis=0).astype(np.float64)
+    """Smallest and largest value of each column, shapes (n,).
+
+    A sparse matrix stays sparse, and only a block of rows of it is converted at a time.
+    """
+    low, high = np.full(X.shape[1], np.inf), np.full(X.shape[1], -np.inf)
+    for start in range(0, X.shape[0], _ROWS_AT_ONCE):
+        block = X[start : start + _ROWS_AT_ONCE]
+        if is_sparse(X):
+            block = block.tocsc()
+            block_low, block_high = block.min(axis=0).toarray(), block.max(axis=0).toarray()
+        else:
+            block_low, block_high = block.min(axis=0), block.max(axis=0)
+        low = np.minimum(low, np.ravel(block_low))
+        high = np.maximum(high, np.ravel(block_high))
+    return low, high

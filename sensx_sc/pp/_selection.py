@@ -1,0 +1,202 @@
+"""What of an AnnData is explained: the matrix, the cells, the features and their bounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from sensx_sc.core.arrays import as_rows, column_range
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from numpy.typing import ArrayLike
+
+    from sensx_sc.core.arrays import Bools, Floats, Rows
+
+LOG1P_CP10K = "log1p_cp10k"
+_LOG1P_CP10K_RANGE = {"lower": 0.0, "upper": float(np.log1p(1e4))}
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """The matrix to explain, and what it is called.
+
+    Attributes
+    ----------
+    values
+        ndarray or scipy sparse, (n_obs, n).
+    names
+        Names of its columns.
+    label
+        For messages, such as ``adata.layers['counts']``.
+    """
+
+    values: Rows
+    names: tuple[str, ...]
+    label: str
+
+
+def check_adata(adata: object) -> None:
+    """Refuse what is no AnnData, or has cells or genes that share a name.
+
+    Names key the random numbers of cells and match the features of models.
+    """
+    from anndata import AnnData as _AnnData
+
+    if not isinstance(adata, _AnnData):
+        msg = f"`adata` must be an AnnData; got {type(adata).__name__}."
+        raise TypeError(msg)
+    for axis, names in (("obs", adata.obs_names), ("var", adata.var_names)):
+        if not names.is_unique:
+            twice = names[names.duplicated()].unique()
+            msg = (
+                f"`adata.{axis}_names` must be unique; {len(twice)} names occur more than once, "
+                f"such as {str(twice[0])!r}. Call adata.{axis}_names_make_unique() first."
+            )
+            raise ValueError(msg)
+
+
+def pick_matrix(adata: AnnData, *, layer: str | None = None, obsm: str | None = None) -> Matrix:
+    """The matrix meant by ``layer`` or ``obsm``: X by default.
+
+    Raises
+    ------
+    ValueError
+        Both are given, or X is empty.
+    KeyError
+        No such layer or obsm, naming those that are there.
+    TypeError
+        The matrix is not in memory, or not numeric.
+    """
+    if layer is not None and obsm is not None:
+        msg = f"give `layer` or `obsm`, not both; got {layer!r} and {obsm!r}."
+        raise ValueError(msg)
+    genes = tuple(map(str, adata.var_names))
+    if obsm is not None:
+        values = _slot(adata.obsm, "obsm", obsm)
+        if isinstance(values, pd.DataFrame):
+            names = tuple(map(str, values.columns))
+            return Matrix(values.to_numpy(), names, f"adata.obsm[{obsm!r}]")
+        names = tuple(f"{obsm}_{j}" for j in range(np.shape(values)[1]))
+        matrix = Matrix(values, names, f"adata.obsm[{obsm!r}]")
+    elif layer is not None:
+        matrix = Matrix(_slot(adata.layers, "layers", layer), genes, f"adata.layers[{layer!r}]")
+    else:
+        if adata.X is None:
+            msg = "`adata.X` is empty; name a `layer` or `obsm` to explain."
+            raise ValueError(msg)
+        matrix = Matrix(adata.X, genes, "adata.X")
+    if not (isinstance(matrix.values, np.ndarray) or sparse.issparse(matrix.values)):
+        msg = (
+            f"{matrix.label} must be a numpy array or a scipy sparse matrix in memory; got "
+            f"{type(matrix.values).__name__}. Load it first, for example with adata.to_memory()."
+        )
+        raise TypeError(msg)
+    return matrix
+
+
+def _slot(slots: Any, kind: str, key: str) -> Any:
+    if key not in slots:
+        there = ", ".join(map(repr, slots)) or "none"
+        msg = f"{kind} {key!r} is not in adata.{kind}; there are: {there}."
+        raise KeyError(msg)
+    return slots[key]
+
+
+def pick_mask(
+    mask: ArrayLike | str | None, table: pd.DataFrame | None, size: int, name: str
+) -> Bools:
+    """A mask as a bool array: given so, or as the name of a column of bools.
+
+    Raises
+    ------
+    KeyError
+        No such column.
+    ValueError
+        Not bools, of another length, or nothing selected.
+    """
+    if mask is None:
+        return np.ones(size, dtype=bool)
+    values: Any = mask
+    if isinstance(mask, str):
+        if table is None or mask not in table:
+            there = "none" if table is None else ", ".join(map(repr, table.columns)) or "none"
+            msg = f"`{name}` {mask!r} is not a column; the columns are: {there}."
+            raise KeyError(msg)
+        values = table[mask]
+    chosen = np.asarray(values)
+    if chosen.dtype == object and all(isinstance(v, bool | np.bool_) for v in chosen.ravel()):
+        chosen = chosen.astype(bool)
+    if chosen.dtype != bool or chosen.shape != (size,):
+        msg = (
+            f"`{name}` must be a bool array of length {size} or the name of a column of bools; "
+            f"got {chosen.dtype} of shape {chosen.shape}."
+        )
+        raise ValueError(msg)
+    if not chosen.any():
+        msg = f"`{name}` selects nothing: all {size} entries are False."
+        raise ValueError(msg)
+    return chosen
+
+
+def pick_bounds(
+    lower: ArrayLike | str | None,
+    upper: ArrayLike | str | None,
+    var: pd.DataFrame | None,
+    matrix: Matrix,
+    cells: Bools | None = None,
+) -> tuple[Floats, Floats, str]:
+    """Bounds of every feature, and where they come from.
+
+    Parameters
+    ----------
+    lower, upper
+        Number, array (n,), column of ``adata.var``, ``"log1p_cp10k"``, or None: the smallest
+        (largest) value of the data.
+    cells
+        The cells whose smallest and largest values count; all by default.
+    """
+    low, high = _bound(lower, "lower", var), _bound(upper, "upper", var)
+    n = len(matrix.names)
+    if low is not None and high is not None:
+        return _spread(low, "lower", n), _spread(high, "upper", n), "given"
+    rows = matrix.values if cells is None or cells.all() else matrix.values[np.flatnonzero(cells)]
+    data_low, data_high = column_range(as_rows(rows, name=matrix.label))
+    return (
+        data_low if low is None else _spread(low, "lower", n),
+        data_high if high is None else _spread(high, "upper", n),
+        f"the smallest and largest values of {matrix.label}",
+    )
+
+
+def _bound(value: ArrayLike | str | None, name: str, var: pd.DataFrame | None) -> Any:
+    if not isinstance(value, str):
+        return value
+    if value == LOG1P_CP10K:
+        return _LOG1P_CP10K_RANGE[name]
+    if var is None or value not in var:
+        there = "none" if var is None else ", ".join(map(repr, var.columns)) or "none"
+        msg = (
+            f"`{name}` {value!r} is neither {LOG1P_CP10K!r} nor a column of adata.var; "
+            f"the columns are: {there}."
+        )
+        raise KeyError(msg)
+    return var[value].to_numpy(dtype=np.float64)
+
+
+def _spread(value: Any, name: str, n: int) -> Floats:
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        msg = f"`{name}` must be a number or {n} numbers; got {value!r}."
+        raise TypeError(msg) from error
+    if array.ndim == 0:
+        return np.full(n, float(array))
+    if array.shape != (n,):
+        msg = f"`{name}` must be a number or have shape ({n},); got shape {array.shape}."
+        raise ValueError(msg)
+    return array

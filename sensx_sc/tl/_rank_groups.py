@@ -1,0 +1,290 @@
+"""``sx.tl.rank_groups``: genes ranked for any grouping of the explained cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from sensx_sc.get._stored import (
+    attributed,
+    check_count,
+    check_statistic,
+    check_stored,
+    explained_array,
+    lower_bounds,
+    quoted,
+    read_rows,
+    row_blocks,
+    source_key,
+    stored_statistics,
+)
+from sensx_sc.logger import logger
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+RANKABLE = ("value", "change", "mean", "std", "shapley")
+COLUMNS = ("value", "change", "mean")
+
+
+def rank_groups(
+    adata: AnnData,
+    groupby: str,
+    *,
+    statistic: Literal["value", "change", "mean", "std", "shapley"] = "value",
+    n_genes: int = 100,
+    key: str = "sensx",
+    key_added: str | None = None,
+) -> None:
+    """Rank genes for each group of cells by the mean of a SensX statistic (eq. 3).
+
+    The mean goes over the group's attributed cells: those that were not analysed, or whose status
+    is insensitive or failed, have no values; they are left out and counted in the log. One block
+    of cells is dense at a time.
+
+    Parameters
+    ----------
+    adata
+        Data with the results of :func:`sensx_sc.tl.sensx`.
+    groupby
+        Column of ``adata.obs``: categorical, string, bool or integer.
+    statistic
+        What to rank by: ``"value"`` (|change in q| per unit of expression), ``"change"`` (|change
+        in q|), ``"std"``, or, by their size, ``"mean"`` and ``"shapley"``.
+    n_genes
+        Length of ``names`` and ``scores`` (fewer if fewer genes were tested); ``rankings`` has all.
+    key
+        ``key_added`` of the results.
+    key_added
+        Key to write; None = ``f"{key}_{groupby}"``.
+
+    Returns
+    -------
+    None; writes ``adata.uns[key_added]`` with
+
+    - ``rankings``: tidy DataFrame, columns ``group, names, rank, value, value_se, change, mean,
+      presence, n_cells`` (and `statistic`, if it is none of these): means over cells, NaN where the
+      layer is not stored; ``value_se`` is the standard error of that mean over cells (with one cell
+      the walks' own, if stored); ``presence`` the fraction of cells above the lower bound;
+    - ``names``, ``scores``: record arrays with a field a group, as
+      :func:`scanpy.tl.rank_genes_groups` makes them, so ``sc.pl.rank_genes_groups(adata,
+      key=key_added)`` and ``sc.get.rank_genes_groups_df`` work (``logfoldchanges``, ``pvals`` and
+      ``pvals_adj`` are there for the latter and NaN: nothing is tested);
+    - ``params``: those of the results, with ``groupby``, ``rank_by``, ``source`` (= `key`).
+
+    Raises
+    ------
+    KeyError
+        No results under `key`, no such column, or a statistic that was not stored.
+    ValueError
+        A column that is no grouping, or no attributed cell in any group.
+
+    Examples
+    --------
+    >>> import anndata as ad, numpy as np, sensx_sc as sx
+    >>> adata = ad.AnnData(np.random.default_rng(0).random((6, 3), dtype="float32"))
+    >>> adata.obs["batch"] = ["a", "a", "a", "b", "b", "b"]
+    >>> sx.tl.sensx(adata, lambda x: x @ np.array([3.0, -1.0, 0.0]), n_walks=20, n_samples=400)
+    >>> sx.tl.rank_groups(adata, "batch")
+    >>> adata.uns["sensx_batch"]["names"]["b"].tolist()
+    ['0', '1', '2']
+
+    References
+    ----------
+    Aggarwal, Cogan, Periwal (2026), SensX, TMLR, eq. 3 and 4.
+    """
+    check_count(n_genes, "n_genes")
+    prefix = source_key(adata, key)
+    added = f"{prefix}_{groupby}" if key_added is None else key_added
+    if not added or set(added) & set("/*"):
+        msg = f"key_added={added!r} must not be empty or hold '/' or '*'; give another key_added."
+        raise ValueError(msg)
+    if added == prefix:
+        msg = f"key_added={added!r} would overwrite the results it is made from; give another."
+        raise ValueError(msg)
+    table = group_table(adata, groupby, statistic=statistic, key=prefix)
+    params = {
+        **check_stored(adata, prefix)["params"],
+        "groupby": groupby,
+        "reference": "rest",
+        "method": "sensx",
+        "use_raw": False,
+        "rank_by": statistic,
+        "source": prefix,
+    }
+    records = ranking_records(table, statistic, n_genes)
+    adata.uns[added] = {"params": params, "rankings": table, **records}
+    groups = records["names"].dtype.names or ()
+    logger.info(
+        "rank_groups: wrote .uns[%r]: %d groups of .obs[%r] (%s), genes ranked by %s, "
+        "names and scores of the first %d.",
+        added,
+        len(groups),
+        groupby,
+        quoted(groups),
+        statistic,
+        len(records["names"]),
+    )
+
+
+def group_table(adata: AnnData, groupby: str, *, statistic: str, key: str) -> pd.DataFrame:
+    """Return the rankings of :func:`rank_groups` as a table; nothing is written."""
+    prefix = source_key(adata, key)
+    check_statistic(adata, prefix, statistic, argument="statistic", allowed=RANKABLE)
+    codes, names = _groups(adata, groupby)
+    explained = attributed(adata, prefix)
+    values = adata.layers[prefix]
+    parts, bare = [], []
+    used = 0
+    for code, name in enumerate(names):
+        rows = np.flatnonzero(explained & (codes == code))
+        part, n = _one_group(adata, rows, statistic, prefix, values)
+        used += n
+        if part is None:
+            bare.append(name)
+            continue
+        part.insert(0, "group", name)
+        parts.append(part)
+    if bare:
+        logger.warning(
+            "rank_groups: left out %s of .obs[%r]: no cell with an attribution there.",
+            quoted(bare),
+            groupby,
+        )
+    if not parts:
+        msg = (
+            f"groupby={groupby!r}: no group has an attributed cell (status resolved, "
+            f"left_censored or unsaturated in adata.obs[{prefix + '_status'!r}])."
+        )
+        raise ValueError(msg)
+    if used < adata.n_obs:
+        logger.info(
+            "rank_groups: %d of %d cells have an attribution and a group; %d left out.",
+            used,
+            adata.n_obs,
+            adata.n_obs - used,
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def ranking_records(
+    table: pd.DataFrame, statistic: str, n_genes: int
+) -> dict[str, np.recarray[Any, Any]]:
+    """Return the first genes of each group as the record arrays that scanpy reads.
+
+    Record arrays are rectangular: they have as many rows as the group with the fewest genes has,
+    and at most `n_genes`. ``scores`` are the statistic, signed where it has a sign.
+    """
+    by_group = {str(name): part for name, part in table.groupby("group", sort=False)}
+    n_rows = min(n_genes, *(len(part) for part in by_group.values()))
+    names = {name: part["names"].to_numpy()[:n_rows] for name, part in by_group.items()}
+    scores = {name: part[statistic].to_numpy()[:n_rows] for name, part in by_group.items()}
+    nothing = {name: np.full(n_rows, np.nan) for name in by_group}
+    columns: Mapping[str, tuple[Mapping[str, NDArray[Any]], str]] = {
+        "names": (names, "O"),
+        "scores": (scores, "float32"),
+        "logfoldchanges": (nothing, "float32"),
+        "pvals": (nothing, "float64"),
+        "pvals_adj": (nothing, "float64"),
+    }
+    return {
+        column: pd.DataFrame(data).to_records(index=False, column_dtypes=kind)
+        for column, (data, kind) in columns.items()
+    }
+
+
+def _groups(adata: AnnData, groupby: str) -> tuple[NDArray[np.intp], list[str]]:
+    """Return each cell's group as a code (-1 = none) and the groups' names."""
+    if groupby not in adata.obs:
+        msg = (
+            f"groupby={groupby!r} is no column of adata.obs; it has the columns "
+            f"{quoted(adata.obs.columns)}."
+        )
+        raise KeyError(msg)
+    column = adata.obs[groupby]
+    if pd.api.types.is_float_dtype(column.dtype):
+        msg = (
+            f"groupby={groupby!r} has the dtype {column.dtype}; a grouping is categorical, string, "
+            "bool or integer."
+        )
+        raise ValueError(msg)
+    categories = column.astype("category").cat
+    names = [str(name) for name in categories.categories]
+    if len(set(names)) < len(names):
+        msg = f"groupby={groupby!r}: different groups read the same as text: {quoted(names)}."
+        raise ValueError(msg)
+    return categories.codes.to_numpy(dtype=np.intp), names
+
+
+def _one_group(
+    adata: AnnData, rows: NDArray[np.intp], statistic: str, prefix: str, values: Any
+) -> tuple[pd.DataFrame | None, int]:
+    """Return one group's ranked table and how many of its cells have values."""
+    count, value, spread, n_cells = _moments(values, rows, adata.n_vars)
+    if n_cells == 0:
+        return None, 0
+    layers = stored_statistics(adata, prefix)
+    means = {"value": value}
+    for name in dict.fromkeys((*COLUMNS[1:], statistic)):
+        if name not in means:
+            missing = np.full(adata.n_vars, np.nan)
+            means[name] = (
+                _moments(adata.layers[layers[name]], rows, adata.n_vars)[1]
+                if name in layers
+                else missing
+            )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        error = np.sqrt(spread / (count - 1) / count)
+    if n_cells == 1 and "se" in layers:
+        error = _moments(adata.layers[layers["se"]], rows, adata.n_vars)[1]
+    error[count < (1 if n_cells == 1 else 2)] = np.nan
+    columns = {"value": value, "value_se": error, "change": means["change"], "mean": means["mean"]}
+    columns["presence"] = _presence(adata, rows, prefix)
+    tested = np.flatnonzero(count > 0)
+    order = tested[np.argsort(-np.abs(means[statistic][tested]), kind="stable")]
+    table = pd.DataFrame({"names": adata.var_names.to_numpy().astype(object)[order]})
+    table["rank"] = np.arange(1, len(order) + 1)
+    for name, column in columns.items():
+        table[name] = column[order]
+    table["n_cells"] = count[order]
+    if statistic not in table:
+        table[statistic] = means[statistic][order]
+    return table, n_cells
+
+
+def _moments(
+    layer: Any, rows: NDArray[np.intp], n_vars: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], int]:
+    """Return each gene's count, mean and sum of squared deviations over ``rows``; and cells used.
+
+    NaN is left out; blocks are merged by their means (Chan et al. 1979), which cancels nothing.
+    """
+    count = np.zeros(n_vars, dtype=np.int64)
+    mean, spread = np.zeros(n_vars), np.zeros(n_vars)
+    n_cells = 0
+    for block in row_blocks(rows, n_vars):
+        data = read_rows(layer, block).astype(np.float64)
+        there = np.isfinite(data)
+        n_cells += int(there.any(axis=1).sum())
+        n = there.sum(axis=0)
+        here = np.where(there, data, 0.0).sum(axis=0) / np.maximum(n, 1)
+        inner = np.where(there, (data - here) ** 2, 0.0).sum(axis=0)
+        total = np.maximum(count + n, 1)
+        spread += inner + (here - mean) ** 2 * count * n / total
+        mean += (here - mean) * n / total
+        count += n
+    mean[count == 0] = np.nan
+    return count, mean, spread, n_cells
+
+
+def _presence(adata: AnnData, rows: NDArray[np.intp], prefix: str) -> NDArray[np.float64]:
+    """Return, for each gene, the fraction of ``rows`` in which it is above its lower bound."""
+    array, lower = explained_array(adata, prefix), lower_bounds(adata, prefix)
+    above = np.zeros(adata.n_vars, dtype=np.int64)
+    for block in row_blocks(rows, adata.n_vars):
+        above += (read_rows(array, block) > lower).sum(axis=0)
+    return above / len(rows)

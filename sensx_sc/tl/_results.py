@@ -1,0 +1,141 @@
+"""Explanations of blocks of cells, gathered into what lands in AnnData."""
+
+from __future__ import annotations
+
+from collections import Counter
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from sensx_sc.core.calibration import ATTRIBUTED, STATUSES
+from sensx_sc.pp._slots import sanitised
+from sensx_sc.tl._rank_groups import ranking_records
+from sensx_sc.tl._ranking_sums import GroupSums
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sensx_sc.core.arrays import Bools, Floats, Ints
+    from sensx_sc.core.explanation import Explanation
+    from sensx_sc.core.preparation import Run
+
+_VERSIONS = ("sensx_sc", "anndata", "numpy", "torch")
+_WHOLE = ("rank", "n")  # statistics that are counts: int32, 0 = not tested
+
+
+class Results:
+    """What is known of all cells so far; single precision, one row a cell of the AnnData.
+
+    Parameters
+    ----------
+    n_obs, names
+        Cells of the AnnData, and the explained features.
+    statistics
+        Those to keep for every cell and feature.
+    """
+
+    def __init__(
+        self, n_obs: int, names: tuple[str, ...], statistics: Iterable[str], run: Run
+    ) -> None:
+        self.names = names
+        self.run = run
+        shape = (n_obs, len(names))
+        self.arrays = {
+            name: np.zeros(shape, np.int32)
+            if name in _WHOLE
+            else np.full(shape, np.nan, np.float32)
+            for name in statistics
+        }
+        self.delta_star = np.full(n_obs, np.nan)
+        self.qoi = np.full(n_obs, np.nan)
+        self.status = np.full(n_obs, STATUSES.index("skipped"), dtype=np.int8)
+        self.target = np.full(n_obs, -1, dtype=np.int64)
+        self.output_names: tuple[str, ...] = ()
+        self.messages: dict[int, str] = {}
+        self.noise_floor = np.nan
+        self._envelopes: list[tuple[Ints, Floats, Floats]] = []
+        self._groups: dict[int, GroupSums] = {}
+
+    def add(self, cells: Ints, found: Explanation, present: Bools) -> None:
+        """Take in the explanation of some cells, and whether each feature is above its bound."""
+        for name, array in self.arrays.items():
+            array[cells] = getattr(found, name)
+        self.delta_star[cells] = found.delta_star
+        self.qoi[cells] = found.qoi
+        self.status[cells] = [STATUSES.index(status) for status in found.status]
+        self.target[cells] = found.target
+        self.output_names = found.output_names
+        self.messages |= {
+            int(cell): text for cell, text in zip(cells, found.messages, strict=True) if text
+        }
+        self.noise_floor = float(
+            np.fmax(self.noise_floor, np.nanmax(found.noise_floor, initial=-1))
+        )
+        self._envelopes.append((cells, found.deltas, found.envelope))
+        attributed = np.isin(found.status, ATTRIBUTED)
+        for target in np.unique(found.target[attributed]).tolist():
+            sums = self._groups.setdefault(target, GroupSums(len(self.names)))
+            sums.add(found, attributed & (found.target == target), present)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many cells have each status, of those that were analysed."""
+        counted = Counter(STATUSES[code] for code in self.status)
+        return {name: counted[name] for name in STATUSES if counted[name] and name != "skipped"}
+
+    def rankings(self) -> pd.DataFrame:
+        """The tidy table of all groups, in the order of the model's outputs."""
+        rank_by = self.run.options.rank_by
+        tables = [
+            self._groups[target].table(self.output_names[target], self.names, rank_by)
+            for target in sorted(self._groups)
+        ]
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+    def slots(
+        self, key: str, params: dict[str, Any], *, obsm: str | None
+    ) -> dict[str, dict[str, Any]]:
+        """Keys and values for each attribute of the AnnData."""
+        explained = np.unique(self.target[self.target >= 0])
+        obs = {
+            f"{key}_delta_star": self.delta_star,
+            f"{key}_status": pd.Categorical.from_codes(self.status, list(STATUSES)),
+            f"{key}_target": pd.Categorical.from_codes(
+                np.where(self.target < 0, -1, np.searchsorted(explained, self.target)),
+                [self.output_names[target] for target in explained],
+            ),
+            f"{key}_qoi": self.qoi,
+        }
+        deltas, envelope = self._envelope()
+        arrays = {
+            key if name == "value" else f"{key}_{name}": array
+            for name, array in self.arrays.items()
+        }
+        domain = self.run.domain
+        bounds = {f"{key}_lower": domain.lower, f"{key}_upper": domain.upper}
+        uns: dict[str, Any] = {
+            "params": sanitised(params),
+            "deltas": deltas,
+            "noise_floor": self.noise_floor,
+            "versions": {name: str(import_module(name).__version__) for name in _VERSIONS},
+        }
+        rankings = self.rankings()
+        if len(rankings):
+            uns["rankings"] = rankings
+            uns |= ranking_records(rankings, self.run.options.rank_by, len(self.names))
+        slots: dict[str, dict[str, Any]] = {"obs": obs, "obsm": {f"{key}_envelope": envelope}}
+        if obsm is None:
+            slots |= {"layers": arrays, "var": bounds}
+        else:
+            slots["obsm"] |= arrays
+            uns |= {"lower": domain.lower, "upper": domain.upper}
+        return slots | {"uns": {key: uns}}
+
+    def _envelope(self) -> tuple[Floats, Floats]:
+        deltas = np.unique(np.concatenate([found for _, found, _ in self._envelopes]))
+        envelope = np.full((len(self.status), len(deltas), 2), np.nan)
+        for cells, of_block, values in self._envelopes:
+            envelope[np.ix_(cells, np.searchsorted(deltas, of_block))] = values
+        return deltas, envelope

@@ -1,0 +1,369 @@
+"""``sx.tl.sensx``: which genes drive a model's call on each cell."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sensx_sc.core.arrays import as_rows, column_range
+from sensx_sc.core.explain import explain_rows, progress_bar
+from sensx_sc.core.preparation import Options, outputs, prepare, read
+from sensx_sc.core.statistics import STATISTICS
+from sensx_sc.logger import logger
+from sensx_sc.models.as_model import as_model
+from sensx_sc.models.qoi import resolve_target
+from sensx_sc.pp._selection import check_adata, pick_bounds, pick_mask, pick_matrix
+from sensx_sc.pp._slots import check_key, write
+from sensx_sc.settings import settings
+from sensx_sc.tl._results import Results
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import torch
+    from anndata import AnnData
+    from numpy.typing import ArrayLike
+
+    from sensx_sc.core.arrays import Floats, Ints, Rows
+    from sensx_sc.core.domain import OutOfDomain
+    from sensx_sc.core.precision import Precision
+    from sensx_sc.core.preparation import Run
+    from sensx_sc.core.sampling import DesignName
+    from sensx_sc.core.statistics import RankBy
+    from sensx_sc.models.model import Model
+    from sensx_sc.models.qoi import Qoi
+
+KEPT = ("value", "rank", *STATISTICS[1:])
+_ARRAYS_A_CELL = 16  # float64 rows that an explained cell occupies while its block is open
+
+
+def sensx(
+    adata: AnnData,
+    model: Model | torch.nn.Module | Callable[..., Any] | Any,
+    *,
+    target: str | int | ArrayLike | None = None,
+    qoi: Qoi | Callable[[Floats], Any] = "auto",
+    layer: str | None = None,
+    obsm: str | None = None,
+    mask_obs: ArrayLike | str | None = None,
+    mask_var: ArrayLike | str | None = None,
+    lower: ArrayLike | str | None = None,
+    upper: ArrayLike | str | None = None,
+    deltas: ArrayLike | str = "auto",
+    tau: float = 0.1,
+    n_samples: int = 1000,
+    n_walks: int = 200,
+    design: DesignName = "balanced",
+    refine_tol: float | None = None,
+    min_step: float = 0.0,
+    out_of_domain: OutOfDomain = "raise",
+    rank_by: RankBy = "value",
+    statistics: Sequence[str] = ("value", "rank"),
+    batch_size: int | str = "auto",
+    chunk_size: int | str = "auto",
+    device: str | torch.device = "auto",
+    precision: Precision = "auto",
+    seed: int = 0,
+    key_added: str = "sensx",
+    progress: bool | None = None,
+    copy: bool = False,
+) -> AnnData | None:
+    """Explain a model's call on each cell: SensX values of every gene (eq. 1 to 4).
+
+    For each cell, find delta*, the smallest perturbation scale at which the model's response
+    saturates; inside that neighbourhood walk from the cell to random endpoints, one gene at a
+    time in random order, and average the absolute elementary effects. Only forward calls and
+    the range of each gene are needed.
+
+    Parameters
+    ----------
+    adata
+        Annotated data; ``X`` dense or sparse, (n_obs, n_vars). Views are fine.
+    model
+        A :class:`torch.nn.Module` in eval mode, a fitted scikit-learn estimator or Pipeline, any
+        callable on rows, or what :func:`sensx_sc.models.as_model` made. It must take the genes of
+        ``adata`` in their order; names are compared where the model carries them.
+    target
+        Explained output: a class name, an index, a column of ``adata.obs`` (a class a cell), an
+        array, or None: each cell's predicted class.
+    qoi
+        ``"auto"`` (probability of a classifier, else value), ``"probability"``, ``"logit"``,
+        ``"value"``, or a callable on the outputs (B, K) that returns (B,).
+    layer, obsm
+        Explain this layer, or this array of ``adata.obsm``, instead of ``X``.
+    mask_obs, mask_var
+        Cells to explain and genes to perturb: bool array or name of a column.
+    lower, upper
+        The domain: number, array (n_vars,), column of ``adata.var`` or ``"log1p_cp10k"``. None:
+        ``adata.var[f"{key_added}_lower"]`` and ``_upper`` (see :func:`sensx_sc.pp.domain`), else
+        the data's smallest and largest values.
+    deltas
+        ``"auto"`` (50 log-spaced scales from 1e-4 to 1, extended downwards where needed),
+        ``"linear"`` (50 from 0.02 to 1), or increasing scales in (0, 1].
+    tau
+        Change of the response that counts as none, in its units.
+    n_samples, n_walks
+        Random points a scale; walks a cell.
+    design
+        ``"balanced"``: blocks of 20 walks with rotated and reversed orders and Latin-hypercube
+        endpoints; ``"uniform"``: independent walks, the paper's.
+    refine_tol
+        Narrow the bracket of delta* to this width.
+    min_step
+        Leave out steps shorter than this fraction of delta* times the range; alters the estimand.
+    out_of_domain
+        ``"raise"``, ``"clip"`` or ``"expand"`` for cells outside the domain.
+    rank_by
+        Statistic of the ranks and rankings: ``"value"``, ``"change"``, ``"mean"``, ``"shapley"``.
+    statistics
+        What to keep for every cell and gene: any of ``"value"``, ``"rank"``, ``"mean"``,
+        ``"std"``, ``"change"``, ``"shapley"``, ``"se"``, ``"n"``; ``"value"`` always is.
+    batch_size
+        Rows of one model call; ``"auto"``: a share of ``settings.memory_budget``.
+    chunk_size
+        Cells that are dense at a time. Results do not depend on it.
+    device
+        Where a torch module runs: ``"auto"`` or a device.
+    precision
+        ``"auto"``, ``"float32"`` or ``"float64"``.
+    seed
+        Seed. Every random number depends on it, the cell's name, the walk and the gene alone.
+    key_added
+        Prefix of all keys, so that several models live together.
+    progress
+        Show a progress bar; None: ``settings.progress``.
+    copy
+        Return a copy instead of writing into ``adata``.
+
+    Returns
+    -------
+    None, or with ``copy=True`` the copy. Written are, with ``sensx`` for ``key_added``:
+
+    - ``.obs["sensx_delta_star"]``: delta*, float64; 0 = insensitive, NaN = not analysed or failed.
+    - ``.obs["sensx_status"]``: resolved, insensitive, left_censored, unsaturated, failed, skipped.
+    - ``.obs["sensx_target"]``, ``.obs["sensx_qoi"]``: explained output and its response q(x).
+    - ``.layers["sensx"]``: SensX values, float32, units of q per unit of expression; NaN = not
+      tested (never 0).
+    - ``.layers["sensx_rank"]``: int32, 1 = most sensitive, 0 = not tested; ``sensx_mean``,
+      ``sensx_std``, ``sensx_change``, ``sensx_shapley``, ``sensx_se``, ``sensx_n`` if asked for.
+    - ``.obsm["sensx_envelope"]``: (n_obs, n_deltas, 2), 1st and 99th percentile of q.
+    - ``.var["sensx_lower"]``, ``.var["sensx_upper"]``: the domain used.
+    - ``.uns["sensx"]``: ``params``, ``deltas``, ``noise_floor``, ``versions``, ``rankings`` (tidy:
+      group, names, rank, value, value_se, change, mean, presence, n_cells for each explained
+      target), ``names`` and ``scores`` as ``sc.pl.rank_genes_groups(adata, key="sensx")`` wants.
+
+    With ``obsm``, values and ranks go to ``.obsm`` under the same keys, bounds to ``.uns``.
+
+    Raises
+    ------
+    ValueError, TypeError, KeyError
+        Wrong arguments or data, before any work; ``adata`` is unchanged.
+    RuntimeError
+        The model's output for a row depends on more than the row; ``adata`` is unchanged.
+
+    Examples
+    --------
+    >>> import sensx_sc as sx
+    >>> adata = sx.datasets.toy()
+    >>> model = sx.models.fit_mlp(adata, "cell_type", hidden=(16,), epochs=20, progress=False)
+    >>> sx.tl.sensx(adata, model, n_walks=20, n_samples=400, progress=False)
+    >>> adata.layers["sensx"].shape == adata.shape
+    True
+
+    References
+    ----------
+    Aggarwal, Cogan, Periwal, "SensX: Model-Agnostic Local Feature Attribution via Calibrated
+    Global Sensitivity Analysis", TMLR 2026, equations 1 to 4.
+    """
+    started = time.perf_counter()
+    check_adata(adata)
+    check_key(key_added)
+    kept = _kept(statistics)
+    matrix = pick_matrix(adata, layer=layer, obsm=obsm)
+    features = adata.var if obsm is None else None
+    cells = np.flatnonzero(pick_mask(mask_obs, adata.obs, adata.n_obs, "mask_obs"))
+    rows = matrix.values if len(cells) == adata.n_obs else matrix.values[cells]
+    rows = as_rows(rows, name=matrix.label)
+    columns = (f"{key_added}_lower", f"{key_added}_upper")
+    if features is not None and lower is None and upper is None and set(columns) <= set(features):
+        lower, upper = columns
+    low, high, source = pick_bounds(lower, upper, features, matrix)
+    options = Options(
+        tau=tau,
+        n_samples=n_samples,
+        refine_tol=refine_tol,
+        min_step=min_step,
+        rank_by=rank_by,
+        precision=precision,
+        seed=seed,
+    )
+    ready = as_model(model, n_features=len(matrix.names), device=device)
+    _warn_of_counts(rows, ready)
+    run = prepare(
+        rows,
+        ready,
+        lower=low,
+        upper=high,
+        mask=pick_mask(mask_var, features, len(matrix.names), "mask_var"),
+        qoi=qoi,
+        deltas=deltas,
+        n_walks=n_walks,
+        design=design,
+        out_of_domain=out_of_domain,
+        names=matrix.names,
+        batch_size=batch_size,
+        device=device,
+        options=options,
+    )
+    together = _chunk(chunk_size, len(matrix.names))
+    targets, names = _targets(adata, target, cells, rows, run, together)
+    results = Results(adata.n_obs, matrix.names, kept, run)
+    _log_plan(len(cells), adata.n_obs, len(matrix.names), run, source)
+    with progress_bar(len(cells) * run.design.n_walks, progress) as advance:
+        for start in range(0, len(cells), together):
+            part = slice(start, start + together)
+            x = read(rows[part], run)
+            keys = adata.obs_names[cells[part]].tolist()
+            found = explain_rows(x, targets[part], names, keys, run, advance=advance)
+            results.add(cells[part], found, x > run.domain.lower)
+    _refuse_all_failed(results)
+    params = {
+        **run.params,
+        "target": target if isinstance(target, str | int | None) else "array",
+        "groupby": f"{key_added}_target",
+        "reference": "rest",
+        "method": "sensx",
+        "use_raw": False,
+        "layer": layer,
+        "obsm": obsm,
+        "domain": source,
+        "statistics": kept,
+    }
+    slots = results.slots(key_added, params, obsm=obsm)
+    result = adata.copy() if copy else adata
+    write(result, slots, key_added)
+    _log_written(results, slots, time.perf_counter() - started)
+    return result if copy else None
+
+
+def _kept(statistics: Sequence[str]) -> list[str]:
+    asked = [statistics] if isinstance(statistics, str) else list(statistics)
+    unknown = [name for name in asked if name not in KEPT]
+    if unknown:
+        msg = f"`statistics` may hold {', '.join(KEPT)}; got {unknown[0]!r}."
+        raise ValueError(msg)
+    return [name for name in KEPT if name in asked or name == "value"]
+
+
+def _chunk(chunk_size: int | str, n_features: int) -> int:
+    if chunk_size == "auto":
+        budget = settings.memory_budget / 4
+        return int(np.clip(budget // (_ARRAYS_A_CELL * 8 * n_features), 1, 1024))
+    if isinstance(chunk_size, bool) or not isinstance(chunk_size, int) or chunk_size < 1:
+        msg = f"`chunk_size` must be 'auto' or a whole number of at least 1; got {chunk_size!r}."
+        raise ValueError(msg)
+    return chunk_size
+
+
+def _warn_of_counts(rows: Rows, model: Model) -> None:
+    """Raw counts given to a model that was fitted on log values are worth a word."""
+    if model.input_range is None:
+        return
+    top, fitted = float(column_range(rows)[1].max()), model.input_range[1]
+    values = np.asarray(rows[:100].data if hasattr(rows, "tocsr") else rows[:100])
+    if top > 2 * fitted and np.array_equal(values, np.rint(values)):
+        warnings.warn(
+            f"the values to explain are whole numbers up to {top:g}, but the model was fitted on "
+            f"values up to {fitted:.3g}: are these raw counts where it expects normalised, "
+            "log-transformed expression?",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def _targets(
+    adata: AnnData, target: Any, cells: Ints, rows: Rows, run: Run, together: int
+) -> tuple[Ints, tuple[str, ...]]:
+    """The explained output of each cell; every cell's outputs are seen before the work starts."""
+    at_cells = np.concatenate(
+        [
+            outputs(read(rows[start : start + together], run), run)
+            for start in range(0, len(cells), together)
+        ]
+    )
+    wanted = target
+    named = run.response.model.output_names or ()
+    if isinstance(target, str) and target not in named and target in adata.obs:
+        column = adata.obs[target].iloc[cells]
+        if column.isna().any():
+            msg = (
+                f"`target` column {target!r} has {int(column.isna().sum())} cells without a "
+                "class; leave them out with `mask_obs`."
+            )
+            raise ValueError(msg)
+        wanted = column.astype(str).to_numpy()
+    elif target is not None and not isinstance(target, str | int | np.integer):
+        wanted = np.asarray(target, dtype=object)
+        if wanted.shape == (adata.n_obs,):
+            wanted = wanted[cells]
+    try:
+        return resolve_target(wanted, run.response, at_cells)
+    except KeyError as error:
+        msg = f"{error.args[0]} A column of adata.obs with a class a cell is possible, too."
+        raise KeyError(msg) from error
+
+
+def _log_plan(n_cells: int, n_obs: int, n_features: int, run: Run, source: str) -> None:
+    size = len(run.domain.free)
+    a_cell = len(run.deltas) * run.options.n_samples + run.design.n_walks * size
+    rows = next(iter(run.evaluators.values())).rows
+    logger.info(
+        "sensx: explaining %s for %d of %d cells; %d of %d features are tested, bounds: %s.",
+        run.response.model.name,
+        n_cells,
+        n_obs,
+        size,
+        n_features,
+        source,
+    )
+    logger.info(
+        "sensx: about %.3g model evaluations (%.3g a cell) in batches of up to %d rows.",
+        float(a_cell * n_cells),
+        float(a_cell),
+        rows,
+    )
+    if n_cells < n_obs / 10 and n_obs * n_features > 10**8:
+        logger.info(
+            "sensx: layers span all %d cells; adata[mask].copy() would need %.1f GB less.",
+            n_obs,
+            8e-9 * (n_obs - n_cells) * n_features,
+        )
+
+
+def _refuse_all_failed(results: Results) -> None:
+    counts = results.counts
+    if set(counts) == {"failed"}:
+        cell, message = next(iter(results.messages.items()))
+        msg = (
+            f"the model failed on all {counts['failed']} cells; on the first (row {cell}): "
+            f"{message}. adata is unchanged."
+        )
+        raise ValueError(msg)
+
+
+def _log_written(results: Results, slots: dict[str, dict[str, Any]], seconds: float) -> None:
+    logger.info(
+        "sensx: %s (%.1f s).",
+        ", ".join(f"{count} cells {status}" for status, count in results.counts.items()),
+        seconds,
+    )
+    if results.messages:
+        cell, message = next(iter(results.messages.items()))
+        logger.warning("sensx: failed cells have no values; the first (row %d): %s.", cell, message)
+    logger.info(
+        "sensx: added %s.",
+        ", ".join(f".{part}[{name!r}]" for part, entries in slots.items() for name in entries),
+    )
