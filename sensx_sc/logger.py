@@ -4,6 +4,7 @@ Functions tell what they wrote and what they assumed as ``INFO`` messages of the
 library's logger ``"sensx_sc"``, printed to stderr as plain sentences. To hear less::
 
     import logging
+
     logging.getLogger("sensx_sc").setLevel(logging.WARNING)
 
 An application that configures logging itself (``logging.basicConfig`` or any handler on the root
@@ -35,4 +36,5 @@ if not logger.handlers:
     _handler = _FallbackHandler()
     _handler.setFormatter(logging.Formatter("%(message)s"))
     logger.addHandler(_handler)
+if logger.level == logging.NOTSET:  # a level chosen before this first import stays
     logger.setLevel(logging.INFO)

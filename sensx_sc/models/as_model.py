@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import nn
 
 from sensx_sc.models.function import function_model
 from sensx_sc.models.model import Model, OutputKind
+from sensx_sc.models.one_vs_rest import OneVsRest
 from sensx_sc.models.sklearn_estimator import SklearnModel, is_estimator
 from sensx_sc.models.torch_module import TorchModel
 
@@ -35,7 +37,8 @@ def as_model(
     ----------
     model
         A :class:`torch.nn.Module`, a fitted scikit-learn estimator or Pipeline, or any callable
-        on rows (B, n) that returns (B,) or (B, K).
+        on rows (B, n) that returns (B,) or (B, K). Or a mapping from class names to binary
+        classifiers: one model with an output for each, of which only the explained one is run.
     n_features
         Number of features; only a bare callable needs it, for a trial call.
     outputs
@@ -81,6 +84,14 @@ def as_model(
         return TorchModel(model, outputs=outputs, device=find_device(device, home), **names)
     if is_estimator(model):
         return SklearnModel(model, outputs=outputs, **names)
+    if isinstance(model, Mapping):
+        members = {
+            str(name): as_model(
+                member, n_features=n_features, outputs=outputs, rows=rows, device=device
+            )
+            for name, member in model.items()
+        }
+        return OneVsRest(members)
     if callable(model) and not isinstance(model, type):
         if n_features is None:
             msg = "`n_features` is needed to make a bare callable ready: it is tried on two rows."
@@ -95,8 +106,8 @@ def as_model(
             output_names=None if output_names is None else tuple(map(str, output_names)),
         )
     msg = (
-        "`model` must be a torch.nn.Module, a scikit-learn estimator or Pipeline, or a callable "
-        f"on rows; got {model!r}."
+        "`model` must be a torch.nn.Module, a scikit-learn estimator or Pipeline, a callable on "
+        f"rows, or a mapping from class names to binary classifiers; got {model!r}."
     )
     raise TypeError(msg)
 

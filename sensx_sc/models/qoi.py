@@ -43,7 +43,15 @@ class Response:
 
     def __call__(self, rows: Tensor, target: Ints) -> Floats:
         """Q of rows (B, n), each for its own target (B,)."""
-        return self.of_outputs(self.outputs(rows), target)
+        output = getattr(self.model, "output", None)
+        if output is None or self.qoi != self.model.kind:
+            return self.of_outputs(self.outputs(rows), target)
+        # Independent outputs: those that are not asked for are not computed.
+        q = np.empty(len(target))
+        for k in np.unique(target):
+            at = np.flatnonzero(target == k)
+            q[at] = output(rows if len(at) == len(rows) else rows[torch.as_tensor(at)], int(k))
+        return q
 
     def outputs(self, rows: Tensor) -> Floats:
         """Outputs (B, K) in float64."""

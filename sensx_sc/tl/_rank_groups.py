@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -14,16 +13,18 @@ from sensx_sc.get._stored import (
     check_statistic,
     check_stored,
     explained_array,
+    layer_prefix,
     lower_bounds,
     quoted,
     read_rows,
     row_blocks,
-    source_key,
     stored_statistics,
 )
 from sensx_sc.logger import logger
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from anndata import AnnData
     from numpy.typing import NDArray
 
@@ -98,7 +99,7 @@ def rank_groups(
     Aggarwal, Cogan, Periwal (2026), SensX, TMLR, eq. 3 and 4.
     """
     check_count(n_genes, "n_genes")
-    prefix = source_key(adata, key)
+    prefix = layer_prefix(adata, key)
     added = f"{prefix}_{groupby}" if key_added is None else key_added
     if not added or set(added) & set("/*"):
         msg = f"key_added={added!r} must not be empty or hold '/' or '*'; give another key_added."
@@ -120,20 +121,20 @@ def rank_groups(
     adata.uns[added] = {"params": params, "rankings": table, **records}
     groups = records["names"].dtype.names or ()
     logger.info(
-        "rank_groups: wrote .uns[%r]: %d groups of .obs[%r] (%s), genes ranked by %s, "
-        "names and scores of the first %d.",
+        "Added .uns[%r]: rankings by %s for %d groups of .obs[%r] (%s), names and scores of the "
+        "first %d genes.",
         added,
+        statistic,
         len(groups),
         groupby,
         quoted(groups),
-        statistic,
         len(records["names"]),
     )
 
 
 def group_table(adata: AnnData, groupby: str, *, statistic: str, key: str) -> pd.DataFrame:
     """Return the rankings of :func:`rank_groups` as a table; nothing is written."""
-    prefix = source_key(adata, key)
+    prefix = layer_prefix(adata, key)
     check_statistic(adata, prefix, statistic, argument="statistic", allowed=RANKABLE)
     codes, names = _groups(adata, groupby)
     explained = attributed(adata, prefix)
@@ -151,9 +152,9 @@ def group_table(adata: AnnData, groupby: str, *, statistic: str, key: str) -> pd
         parts.append(part)
     if bare:
         logger.warning(
-            "rank_groups: left out %s of .obs[%r]: no cell with an attribution there.",
-            quoted(bare),
+            "Groups of .obs[%r]: left out %s, without any cell that has an attribution.",
             groupby,
+            quoted(bare),
         )
     if not parts:
         msg = (
@@ -163,7 +164,8 @@ def group_table(adata: AnnData, groupby: str, *, statistic: str, key: str) -> pd
         raise ValueError(msg)
     if used < adata.n_obs:
         logger.info(
-            "rank_groups: %d of %d cells have an attribution and a group; %d left out.",
+            "Groups of .obs[%r]: %d of %d cells have an attribution and a group; %d left out.",
+            groupby,
             used,
             adata.n_obs,
             adata.n_obs - used,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+import sensx_sc
 from sensx_sc.core.calibration import ATTRIBUTED, STATUSES
 from sensx_sc.pp._slots import sanitised
 from sensx_sc.tl._rank_groups import ranking_records
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from sensx_sc.core.explanation import Explanation
     from sensx_sc.core.preparation import Run
 
-_VERSIONS = ("sensx_sc", "anndata", "numpy", "torch")
 _WHOLE = ("rank", "n")  # statistics that are counts: int32, 0 = not tested
 
 
@@ -119,7 +119,8 @@ class Results:
             "params": sanitised(params),
             "deltas": deltas,
             "noise_floor": self.noise_floor,
-            "versions": {name: str(import_module(name).__version__) for name in _VERSIONS},
+            "versions": {"sensx_sc": sensx_sc.__version__}
+            | {name: version(name) for name in ("anndata", "numpy", "torch")},
         }
         rankings = self.rankings()
         if len(rankings):

@@ -84,7 +84,8 @@ def sensx(
         Annotated data; ``X`` dense or sparse, (n_obs, n_vars). Views are fine.
     model
         A :class:`torch.nn.Module` in eval mode, a fitted scikit-learn estimator or Pipeline, any
-        callable on rows, or what :func:`sensx_sc.models.as_model` made. It must take the genes of
+        callable on rows, a mapping from class names to binary classifiers, or what
+        :func:`sensx_sc.models.as_model` made. It must take the genes of
         ``adata`` in their order; names are compared where the model carries them.
     target
         Explained output: a class name, an index, a column of ``adata.obs`` (a class a cell), an

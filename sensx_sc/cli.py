@@ -1,0 +1,64 @@
+"""The command line: ``sensx-sc`` or ``python -m sensx_sc``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status.
+
+    Parameters
+    ----------
+    arguments
+        Words of the command line, by default those of the process.
+    """
+    parser = argparse.ArgumentParser(
+        prog="sensx-sc", description="Which genes drive a model's call on each cell."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    demo = commands.add_parser(
+        "demo", help="train classifiers for real blood cells and explain their calls, offline"
+    )
+    demo.add_argument("--out", default="sensx_demo", help="folder for results (sensx_demo)")
+    demo.add_argument("--cells", type=_positive, default=5, help="cells a type (5)")
+    demo.add_argument("--walks", type=_positive, default=200, help="walks a cell (200)")
+    demo.add_argument(
+        "--genes", type=_positive, default=1000, help="number of most variable genes (1000)"
+    )
+    demo.add_argument("--seed", type=int, default=0, help="seed (0)")
+    demo.add_argument("--quiet", action="store_true", help="no progress bars")
+    options = parser.parse_args(arguments)
+    return _demo(options)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        msg = f"must be at least 1, got {number}"
+        raise argparse.ArgumentTypeError(msg)
+    return number
+
+
+def _demo(options: argparse.Namespace) -> int:
+    import pandas as pd
+
+    from sensx_sc.demo import run_demo
+
+    table = run_demo(
+        options.out,
+        cells=options.cells,
+        n_walks=options.walks,
+        n_genes=options.genes,
+        seed=options.seed,
+        progress=False if options.quiet else None,
+    )
+    with pd.option_context("display.width", 220, "display.max_colwidth", 60):
+        for name, row in table.set_index("type").iterrows():
+            sys.stdout.write(f"\n{name}\n{row.dropna().to_string()}\n")
+    return 0

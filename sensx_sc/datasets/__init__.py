@@ -1,0 +1,14 @@
+"""Data sets that come with the package: real cells, the paper's synthetic sets, a toy.
+
+Nothing here uses the network.
+"""
+
+from __future__ import annotations
+
+from sensx_sc.datasets._pbmc import pbmc
+from sensx_sc.datasets._pbmc68k import pbmc68k
+from sensx_sc.datasets._pbmc_markers import pbmc_markers
+from sensx_sc.datasets._synthetic import synthetic
+from sensx_sc.datasets._toy import toy
+
+__all__ = ["pbmc", "pbmc68k", "pbmc_markers", "synthetic", "toy"]

@@ -1,0 +1,112 @@
+"""``sx.get.explanation``: all that was stored for one key, as one labelled dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sensx_sc.get._stored import check_stored, source_key, stored_statistics
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from anndata import AnnData
+
+PERCENTILES = (1.0, 99.0)
+
+
+def explanation(adata: AnnData, key: str = "sensx") -> xr.Dataset:
+    """Collect everything stored under `key` into one :class:`xarray.Dataset`.
+
+    Parameters
+    ----------
+    adata
+        Data with the results of :func:`sensx_sc.tl.sensx`.
+    key
+        ``key_added`` of the results.
+
+    Returns
+    -------
+    Dataset with the dimensions ``obs`` (cells), ``var`` (genes), ``delta`` (perturbation factors),
+    ``percentile`` (1, 99) and ``bound`` (lower, upper) and these variables:
+
+    - ``value`` and each stored one of ``rank, mean, std, change, shapley, se, n``, (obs, var): the
+      layers, shared and not copied; NaN (0 in ``rank``) = not tested;
+    - ``delta_star``, ``status``, ``target``, ``qoi``, (obs,); an empty ``target`` = not analysed;
+    - ``envelope``, (obs, delta, percentile), if stored: percentiles of q in the neighbourhood;
+    - ``lower``, ``upper``, (var,), and ``bounds``, (var, bound): the domain.
+
+    With ``tl.sensx(..., obsm=...)`` the arrays come from ``.obsm`` and ``var`` has no names.
+    ``attrs`` holds the call's parameters, ``noise_floor`` and ``versions`` as plain Python values.
+
+    Raises
+    ------
+    KeyError
+        No results under `key`.
+
+    Examples
+    --------
+    >>> import anndata as ad, numpy as np, sensx_sc as sx
+    >>> adata = ad.AnnData(np.random.default_rng(0).random((6, 3), dtype="float32"))
+    >>> model = lambda x: x @ np.array([3.0, -1.0, 0.0])
+    >>> sx.tl.sensx(adata, model, n_walks=20, n_samples=400)
+    >>> ds = sx.get.explanation(adata)
+    >>> ds["value"].mean("obs").values.round(3).tolist()
+    [3.0, 1.0, 0.0]
+    """
+    import xarray as xr
+
+    prefix = source_key(adata, key)
+    stored = check_stored(adata, prefix)
+    where = "layers" if stored["params"].get("obsm") is None else "obsm"
+    arrays, names = getattr(adata, where), stored_statistics(adata, prefix, where=where)
+    if f"{prefix}_rank" in arrays:
+        names["rank"] = f"{prefix}_rank"
+    variables: dict[str, Any] = {
+        name: (("obs", "var"), arrays[stored_as]) for name, stored_as in names.items()
+    }
+    for name in ("delta_star", "qoi"):
+        if f"{prefix}_{name}" in adata.obs:
+            variables[name] = ("obs", adata.obs[f"{prefix}_{name}"].to_numpy(dtype=np.float64))
+    for name in ("status", "target"):
+        if f"{prefix}_{name}" in adata.obs:
+            words = adata.obs[f"{prefix}_{name}"].astype(object)
+            variables[name] = ("obs", words.where(words.notna(), "").to_numpy().astype(str))
+    sides = ("lower", "upper")
+    bounds = (
+        {name: adata.var[f"{prefix}_{name}"] for name in sides if f"{prefix}_{name}" in adata.var}
+        if where == "layers"
+        else {name: stored[name] for name in sides if name in stored}
+    )
+    for name, column in bounds.items():
+        variables[name] = ("var", np.asarray(column, dtype=np.float64))
+    coords: dict[str, Any] = {"obs": adata.obs_names.to_numpy().astype(str)}
+    if where == "layers":
+        coords["var"] = adata.var_names.to_numpy().astype(str)
+    if len(bounds) == len(sides):
+        box = np.stack([variables[name][1] for name in sides], axis=1)
+        variables["bounds"] = (("var", "bound"), box)
+        coords["bound"] = list(sides)
+    if "deltas" in stored:
+        coords["delta"] = np.asarray(stored["deltas"], dtype=np.float64)
+    if f"{prefix}_envelope" in adata.obsm:
+        envelope = np.asarray(adata.obsm[f"{prefix}_envelope"])
+        variables["envelope"] = (("obs", "delta", "percentile"), envelope)
+        coords["percentile"] = list(PERCENTILES)
+    attrs = {
+        **_plain(stored["params"]),
+        **{name: _plain(stored[name]) for name in ("noise_floor", "versions") if name in stored},
+    }
+    return xr.Dataset(variables, coords=coords, attrs=attrs)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as read from a file (numpy scalars, arrays) as plain Python."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

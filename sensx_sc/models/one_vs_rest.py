@@ -1,0 +1,80 @@
+"""One binary classifier a class, as one model with an output for each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from sensx_sc.models.qoi import make_response
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from torch import Tensor
+
+    from sensx_sc.models.model import Model, OutputKind
+
+
+class OneVsRest:
+    """Binary classifiers under the names of their classes; outputs are their probabilities.
+
+    Parameters
+    ----------
+    members
+        A classifier for each class, with one logit, one probability, or the probabilities of
+        "rest" and the class, in this order.
+
+    Raises
+    ------
+    ValueError
+        No members, members that take other types of rows or other genes, or are no classifiers.
+    """
+
+    kind: OutputKind = "probability"
+
+    def __init__(self, members: Mapping[str, Model]) -> None:
+        if not members:
+            msg = "a mapping of models must hold at least one: {class name: binary classifier}."
+            raise ValueError(msg)
+        self.source = self.members = dict(members)
+        self.name = f"{len(members)} binary classifiers"
+        self.output_names = tuple(map(str, members))
+        self._responses = [make_response(member, "probability") for member in members.values()]
+        first, *others = members.values()
+        self.feature_names = first.feature_names
+        self.dtypes = tuple(
+            dtype for dtype in first.dtypes if all(dtype in other.dtypes for other in others)
+        )
+        ranges = [member.input_range for member in members.values() if member.input_range]
+        self.input_range = (
+            (min(low for low, _ in ranges), max(high for _, high in ranges)) if ranges else None
+        )
+        if not self.dtypes:
+            msg = "the binary classifiers must all take float32 or all take float64 rows."
+            raise ValueError(msg)
+        for name, member in members.items():
+            if member.feature_names != self.feature_names:
+                msg = f"the binary classifiers must take the same features; {name!r} takes others."
+                raise ValueError(msg)
+
+    def device(self, dtype: torch.dtype) -> torch.device:
+        return next(iter(self.members.values())).device(dtype)
+
+    def outputs(self, rows: Tensor) -> Tensor:
+        each = [torch.as_tensor(self.output(rows, k)) for k in range(len(self._responses))]
+        return torch.stack(each, dim=1)
+
+    def output(self, rows: Tensor, k: int) -> np.ndarray:
+        """Probability (B,) of one class: the other classifiers are not run."""
+        response = self._responses[k]
+        outputs: Any = response.outputs(rows)
+        if outputs.shape[1] > 2:
+            msg = (
+                f"the classifier of {self.output_names[k]!r} must be binary; it has "
+                f"{outputs.shape[1]} outputs."
+            )
+            raise ValueError(msg)
+        positive = torch.full((len(outputs),), outputs.shape[1] - 1)
+        return response.of_outputs(outputs, positive.numpy())

@@ -1,0 +1,11 @@
+"""Pictures of SensX results: every function takes `ax` and returns the Axes it drew on."""
+
+from __future__ import annotations
+
+from sensx_sc.pl._delta_star import delta_star
+from sensx_sc.pl._embedding import embedding
+from sensx_sc.pl._envelope import envelope
+from sensx_sc.pl._heatmap import heatmap
+from sensx_sc.pl._rankings import rankings
+
+__all__ = ["delta_star", "embedding", "envelope", "heatmap", "rankings"]

@@ -1,0 +1,194 @@
+"""Rounding: how large it is found to be, and which type it leads to."""
+
+from __future__ import annotations
+
+
+import numpy as np
+import pytest
+import torch
+
+from sensx_sc.core import explain
+from sensx_sc.core.domain import make_domain
+from sensx_sc.core.precision import choose_precision, noise_floor, probe_steps
+from sensx_sc.core.sampling import make_design
+from sensx_sc.evaluators import DenseEvaluator
+from sensx_sc.models import as_model
+from sensx_sc.models.qoi import make_response
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+N = 30
+
+
+@pytest.fixture(scope="module")
+def net() -> torch.nn.Module:
+    """A net of 30 features; the last ten are true dummies."""
+    generator = torch.Generator().manual_seed(0)
+    layers = torch.nn.Sequential(
+        torch.nn.Linear(N, 200), torch.nn.ReLU(), torch.nn.Linear(200, 50), torch.nn.ReLU(),
+        torch.nn.Linear(50, 1),
+    )  # fmt: skip
+    with torch.no_grad():
+        for parameter in layers.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) / 7)
+        layers[0].weight[:, -10:] = 0
+    return layers.eval()
+
+
+def evaluator(model: object, dtype: type, n: int = N, rows: int = 64) -> DenseEvaluator:
+    ready = as_model(model, n_features=n)
+    return DenseEvaluator(make_response(ready, "auto"), np.dtype(dtype), rows)
+
+
+def run(net: torch.nn.Module, delta: float, precision: str = "auto", n_walks: int = 40) -> object:
+    x = np.random.default_rng(0).random((2, N))
+    return explain(
+        x, net, lower=-1, upper=2, deltas=[delta / 2, delta], tau=1e-12, n_samples=50,
+        n_walks=n_walks, precision=precision, qoi="logit", seed=1,
+    )  # fmt: skip
+
+
+def test_float32_where_it_is_harmless(net: torch.nn.Module) -> None:
+    r = run(net, 1.0)
+    assert r.precision == ("float32", "float32")
+    exact = run(net, 1.0, "float64")
+    assert exact.precision == ("float64", "float64")
+    np.testing.assert_allclose(r.value[:, :-10], exact.value[:, :-10], rtol=1e-3)
+
+
+def test_float64_where_float32_would_drown_the_live_features(net: torch.nn.Module) -> None:
+    # METHOD, Numerics: at a tiny scale a true dummy competes with live genes in float32.
+    rough, r = run(net, 1e-5, "float32"), run(net, 1e-5)
+    exact = run(net, 1e-5, "float64")
+    assert rough.precision == ("float32", "float32")
+    live = np.abs(exact.value[:, :-10])
+    assert np.abs(rough.value[:, :-10] / exact.value[:, :-10] - 1).max() > 0.05
+    assert r.precision == ("float64", "float64")
+    np.testing.assert_array_equal(r.value, exact.value)
+    assert exact.value[:, -10:].max() < 1e-6 * np.median(live)
+
+
+def test_dead_features_are_below_noise_and_live_ones_are_not(net: torch.nn.Module) -> None:
+    for delta, precision in ((1.0, "float32"), (1.0, "float64"), (1e-5, "float64")):
+        r = run(net, delta, precision)
+        assert r.below_noise[:, -10:].all()
+        assert not r.below_noise[:, :-10].any()
+
+
+def test_the_floor_is_reported_and_is_of_the_size_of_rounding(net: torch.nn.Module) -> None:
+    size = np.abs(run(net, 1.0).qoi).max()
+    for precision in ("float32", "float64"):
+        eps = float(np.finfo(precision).eps)
+        floor = run(net, 1.0, precision).noise_floor
+        assert floor.shape == (2,)
+        assert (floor > 0.01 * eps * size).all()
+        assert (floor < 1000 * eps * max(size, 1)).all()
+
+
+def noisy(size: float) -> Callable:
+    """The first row of every batch is off by a known size."""
+
+    def function(z: np.ndarray) -> np.ndarray:
+        return z.sum(axis=1) + size * (np.arange(len(z)) == 0)
+
+    return function
+
+
+def test_noise_floor_sees_what_depends_on_the_position_in_the_batch() -> None:
+    rows = np.random.default_rng(0).random((9, 3))
+    made = evaluator(noisy(1e-4), np.float64, 3)
+    assert noise_floor(rows, 0, made) == pytest.approx(1e-4, rel=1e-6)
+
+
+def test_noise_floor_is_at_least_the_spacing_of_the_response() -> None:
+    rows = np.full((4, 2), 512.0)
+    floor = noise_floor(rows, 0, evaluator(lambda z: z.sum(axis=1), np.float64, 2))
+    assert floor == np.spacing(1024.0)
+
+
+def test_probe_steps_are_neighbouring_rows_of_the_first_walk() -> None:
+    domain = make_domain(0, 1, 40, mask=np.arange(40) != 3)
+    x = np.random.default_rng(0).random(40)
+    rows = probe_steps(x, 0.3, domain, make_design("balanced", 80), seed=1, key=2)
+    before, after = np.split(rows, 2)
+    assert 10 <= len(before) <= 32
+    changed = before != after
+    np.testing.assert_array_equal(changed.sum(axis=1), 1)
+    assert not (rows[:, 3] != x[3]).any()
+    moved = (before != x).sum(axis=1)
+    assert moved.min() == 0  # the first step
+    assert moved.max() == 38  # and the last
+    assert len(set(moved)) == len(moved)
+
+
+@pytest.mark.parametrize("asked", ["float32", "float64"])
+def test_what_is_asked_for_is_used(net: torch.nn.Module, asked: str) -> None:
+    made = {name: evaluator(net, getattr(np, name)) for name in ("float32", "float64")}
+    rows = np.random.default_rng(0).random((8, N))
+    assert choose_precision(rows, 0, made, asked)[0] == asked
+
+
+def test_float64_only_models_stay_in_float64() -> None:
+    made = {"float64": evaluator(lambda z: z.sum(axis=1), np.float64, 3)}
+    chosen, floor = choose_precision(np.ones((4, 3)), 0, made, "auto")
+    assert chosen == "float64"
+    assert floor == np.spacing(3.0)
+
+
+def test_callables_run_in_float64() -> None:
+    r = explain(np.zeros((1, 2)), lambda z: z.sum(axis=1), lower=0, upper=1, n_walks=8)
+    assert r.precision == ("float64",)
+
+
+def test_precision_settings_are_off_inside_and_restored_after() -> None:
+    inside: set[tuple[object, ...]] = set()
+
+    class Spy(torch.nn.Module):
+        def forward(self, z: torch.Tensor) -> torch.Tensor:
+            inside.add((
+                torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32,
+                torch.is_autocast_enabled("cpu"), torch.is_grad_enabled(),
+            ))  # fmt: skip
+            return z.sum(dim=1)
+
+    kept = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    try:
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.allow_tf32 = True
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            explain(np.zeros((1, 2)), Spy().eval(), lower=0, upper=1, n_walks=8, device="cpu")
+            assert torch.is_autocast_enabled("cpu")
+        assert torch.is_grad_enabled()
+        assert torch.get_float32_matmul_precision() == "high"
+        assert torch.backends.cudnn.allow_tf32
+
+        def broken(z: np.ndarray) -> np.ndarray:
+            if len(z) > 2:
+                msg = "no"
+                raise RuntimeError(msg)
+            return z.sum(axis=1)
+
+        with pytest.raises(RuntimeError, match="no"):
+            explain(np.zeros((4, 2)), broken, lower=0, upper=1, n_walks=8)
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision(kept[0])
+        torch.backends.cudnn.allow_tf32 = kept[1]
+    assert inside == {("highest", False, False, False)}
+
+
+@pytest.mark.xfail(
+    raises=RuntimeError, reason="the new precision interface of torch makes the old one raise"
+)
+def test_torchs_new_precision_settings_are_respected_too() -> None:
+    matmul = torch.backends.cuda.matmul
+    kept = matmul.fp32_precision
+    try:
+        matmul.fp32_precision = "tf32"
+        explain(np.zeros((1, 2)), torch.nn.Linear(2, 1).eval(), lower=0, upper=1, n_walks=8,
+                tau=1e-9)  # fmt: skip
+        assert matmul.fp32_precision == "tf32"
+    finally:
+        matmul.fp32_precision = kept

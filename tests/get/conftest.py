@@ -1,0 +1,26 @@
+"""Made-up results for reading and ranking."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from anndata import AnnData
+
+
+@pytest.fixture(scope="session")
+def make_explained() -> Callable[..., AnnData]:
+    """The function that makes them up; see tests/pl/fabricated.py."""
+    return runpy.run_path(str(Path(__file__).parents[1] / "pl" / "fabricated.py"))["explained"]
+
+
+@pytest.fixture(scope="session")
+def explained(make_explained: Callable[..., AnnData]) -> AnnData:
+    """300 cells, 60 genes, three types; tests must not change it."""
+    return make_explained()

@@ -1,0 +1,88 @@
+"""Binary classifiers in a mapping."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import sensx_sc as sx
+
+
+class Counted(nn.Module):
+    """One logit; remembers how many rows it has seen."""
+
+    def __init__(self, weight: float) -> None:
+        super().__init__()
+        self.weight = weight
+        self.seen: list[int] = []
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        self.seen.append(len(rows))
+        return self.weight * rows.sum(dim=1, keepdim=True)
+
+    def __deepcopy__(self, memo: Any) -> Counted:
+        copied = Counted(self.weight)
+        copied.seen = self.seen
+        return copied.eval()
+
+
+def test_outputs_are_the_probabilities_of_the_members() -> None:
+    model = sx.models.as_model({"a": Counted(1.0).eval(), "b": Counted(-2.0).eval()})
+    rows = torch.arange(6.0).reshape(2, 3) / 10
+    expected = torch.sigmoid(torch.stack([rows.sum(1), -2 * rows.sum(1)], dim=1))
+    torch.testing.assert_close(model.outputs(rows), expected.double(), atol=1e-6, rtol=1e-6)
+    assert model.output_names == ("a", "b")
+    assert model.kind == "probability"
+
+
+def test_only_the_explained_member_is_run() -> None:
+    members = {"a": Counted(1.0).eval(), "b": Counted(1.0).eval()}
+    sx.core.explain(np.full((1, 3), 0.5), members, lower=0, upper=1, target="a", n_walks=40)
+    assert sum(members["b"].seen) < 100 < sum(members["a"].seen)
+
+
+def test_rows_of_several_targets_share_a_batch() -> None:
+    members = {"up": Counted(1.0).eval(), "down": Counted(-3.0).eval()}
+    x = np.full((4, 3), 0.3)
+    both = sx.core.explain(
+        x, members, lower=0, upper=1, target=["up", "down", "up", "down"], precision="float64"
+    )
+    for k, name in ((0, "up"), (1, "down")):
+        alone = sx.core.explain(
+            x, members[name], lower=0, upper=1, keys=range(4), precision="float64"
+        )
+        np.testing.assert_allclose(both.value[k], alone.value[k], rtol=1e-12)
+
+
+def test_two_column_classifiers_count_as_their_second_column() -> None:
+    def two(rows: np.ndarray) -> np.ndarray:
+        p = 1 / (1 + np.exp(-rows.sum(axis=1)))
+        return np.stack([1 - p, p], axis=1)
+
+    model = sx.models.as_model({"a": two}, n_features=3, outputs="probability")
+    rows = torch.ones(2, 3, dtype=torch.float64)
+    np.testing.assert_allclose(model.outputs(rows)[:, 0], 1 / (1 + np.exp(-3.0)))
+
+
+@pytest.mark.parametrize(
+    ("members", "sentence"),
+    [
+        ({}, "at least one"),
+        ({"a": nn.Linear(3, 4).eval()}, "'a' must be binary; it has 4 outputs"),
+        ({"a": lambda rows: rows[:, 0]}, "plain values"),
+        (
+            {
+                "a": sx.models.as_model(nn.Linear(3, 1).eval(), feature_names="xyz"),
+                "b": sx.models.as_model(nn.Linear(3, 1).eval(), feature_names="xyw"),
+            },
+            "the same features; 'b' takes others",
+        ),
+    ],
+)
+def test_wrong_members(members: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        sx.core.explain(np.full((1, 3), 0.5), members, lower=0, upper=1, target=0, n_walks=8)

@@ -1,0 +1,112 @@
+"""scikit-learn estimators and Pipelines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.neural_network import MLPRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC, LinearSVC
+
+from sensx_sc.core import explain
+from sensx_sc.models import as_model
+
+RNG = np.random.default_rng(0)
+X = RNG.random((120, 4))
+SCORE = X @ [2.0, -1.0, 0.0, 0.5]
+TWO = np.where(np.median(SCORE) < SCORE, "NK", "B")
+THREE = np.digitize(SCORE, np.quantile(SCORE, [1 / 3, 2 / 3]))
+
+MODELS: list[tuple[Any, Any, str, int]] = [
+    (LogisticRegression(), TWO, "probability", 2),
+    (LogisticRegression(), THREE, "probability", 3),
+    (LinearSVC(), TWO, "value", 1),
+    (LinearSVC(), THREE, "value", 3),
+    (SVC(), TWO, "value", 1),
+    (RandomForestClassifier(5, random_state=0), THREE, "probability", 3),
+    (
+        MLPRegressor(hidden_layer_sizes=(8,), random_state=0, solver="lbfgs", max_iter=3000),
+        SCORE,
+        "value",
+        1,
+    ),
+    (LinearRegression(), SCORE, "value", 1),
+    (make_pipeline(StandardScaler(), LogisticRegression()), TWO, "probability", 2),
+]
+IDS = [f"{type(m).__name__}-{k}" for m, _, _, k in MODELS]
+
+
+@pytest.mark.parametrize(("estimator", "y", "kind", "width"), MODELS, ids=IDS)
+@pytest.mark.parametrize("named", [False, True], ids=["array", "frame"])
+def test_outputs_are_the_estimators(
+    estimator: Any, y: Any, kind: str, width: int, named: bool
+) -> None:
+    genes = ["A", "B", "C", "D"]
+    estimator = estimator.fit(pd.DataFrame(X, columns=genes) if named else X, y)
+    model = as_model(estimator)
+    assert model.kind == kind
+    assert model.dtypes == (torch.float64,)
+    assert model.feature_names == (tuple(genes) if named else None)
+    out = model.outputs(torch.as_tensor(X[:7])).numpy()
+    assert out.shape == (7, width)
+    table = pd.DataFrame(X[:7], columns=genes) if named else X[:7]
+    for name in ("predict_proba", "decision_function", "predict"):
+        if hasattr(estimator, name):
+            np.testing.assert_allclose(out, getattr(estimator, name)(table).reshape(7, -1))
+            break
+    # Warnings are errors here: none about feature names comes out of an explanation.
+    r = explain(X[:2], estimator, lower=0, upper=1, n_walks=8, n_samples=50, deltas=[0.5, 1.0],
+                tau=1e-6, target=width - 1)  # fmt: skip
+    assert np.isfinite(r.value).all()
+    assert r.precision == ("float64", "float64")
+
+
+def test_classes_name_the_outputs() -> None:
+    assert as_model(LogisticRegression().fit(X, TWO)).output_names == ("B", "NK")
+    assert as_model(LogisticRegression().fit(X, THREE)).output_names == ("0", "1", "2")
+    assert as_model(LinearSVC().fit(X, TWO)).output_names == ("NK",)  # one margin: the second
+    assert as_model(LinearSVC().fit(X, THREE)).output_names == ("0", "1", "2")
+    assert as_model(LinearRegression().fit(X, SCORE)).output_names is None
+
+
+def test_the_explained_class_is_the_one_that_is_named() -> None:
+    fitted = LogisticRegression().fit(X, TWO)
+    arguments = {"lower": 0, "upper": 1, "n_walks": 8, "tau": 1e-3, "deltas": [1.0]}
+    r = explain(X[:5], fitted, target="NK", **arguments)
+    np.testing.assert_allclose(r.qoi, fitted.predict_proba(X[:5])[:, 1])
+    # Probabilities of two classes are mirror images.
+    other = explain(X[:5], fitted, target="B", **arguments)
+    np.testing.assert_allclose(other.mean, -r.mean, rtol=1e-6)
+    predicted = explain(X[:5], fitted, **arguments)
+    assert [predicted.output_names[k] for k in predicted.target] == list(fitted.predict(X[:5]))
+
+
+def test_logits_of_a_logistic_regression_are_linear() -> None:
+    fitted = LogisticRegression().fit(X, TWO)
+    r = explain(X[:3], fitted, target="NK", qoi="logit", lower=0, upper=1, n_walks=8)
+    np.testing.assert_allclose(r.mean, np.repeat(fitted.coef_, 3, axis=0), rtol=1e-6)
+    np.testing.assert_allclose(r.qoi, fitted.decision_function(X[:3]), rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [LogisticRegression(), RandomForestClassifier(), make_pipeline(StandardScaler(), LinearSVC())],
+)
+def test_what_is_not_fitted_is_refused(estimator: Any) -> None:
+    with pytest.raises(ValueError, match=r"is not fitted: call its fit\(\) first"):
+        as_model(estimator)
+
+
+def test_other_genes_than_fitted_are_refused() -> None:
+    fitted = LogisticRegression().fit(pd.DataFrame(X, columns=list("ABCD")), TWO)
+    with pytest.raises(ValueError, match="1 missing: D; 1 unknown to the model: E"):
+        explain(X[:1], fitted, lower=0, upper=1, names=list("ABCE"))
+    with pytest.raises(ValueError, match="position 0 holds 'D', the model expects 'A'"):
+        explain(X[:1], fitted, lower=0, upper=1, names=list("DCBA"))

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgba
+
+import sensx_sc as sx
+from sensx_sc.pl._marks import LOWERS, RAISES, UNSIGNED
+from sensx_sc.pl._rankings import Z95, rankings_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from anndata import AnnData
+
+ALL = {"groups": None, "cells": None, "rank_by": None, "presence": None, "key": "sensx"}
+
+
+def gene_labels(ax: Axes) -> list[str]:
+    return [label.get_text() for label in ax.get_yticklabels()]
+
+
+def legend_texts(ax: Axes) -> list[str]:
+    legends = ax.figure.legends or [ax.get_legend()]
+    return [text.get_text() for text in legends[0].get_texts()]
+
+
+def test_table(explained: AnnData) -> None:
+    table = rankings_table(explained, **{**ALL, "groups": "NK"}, n_genes=3)
+    assert table["names"].tolist() == ["GENE3", "GENE5", "GENE4"]
+    assert table["sign"].tolist() == [1, -1, -1]
+    assert table["present"].tolist() == [True, False, True]
+    stored = explained.uns["sensx"]["rankings"].query("group == 'NK'").head(3)
+    np.testing.assert_array_equal(table["size"], stored["value"])
+    np.testing.assert_array_equal(table["error"], stored["value_se"])
+
+
+def test_bars_show_size_sign_and_presence(explained: AnnData) -> None:
+    ax = sx.pl.rankings(explained, groups="NK", n_genes=3)
+    assert isinstance(ax, Axes)
+    assert gene_labels(ax) == ["GENE3", "GENE5", "GENE4"]
+    assert all(label.get_rotation() == 0 for label in ax.get_yticklabels())
+    assert ax.yaxis_inverted()  # the first gene is on top
+    assert [to_hex(bar.get_edgecolor()) for bar in ax.patches] == [RAISES, LOWERS, LOWERS]
+    assert [bar.get_facecolor()[3] for bar in ax.patches] == [1, 0, 1]
+    table = rankings_table(explained, **{**ALL, "groups": "NK"}, n_genes=3)
+    np.testing.assert_allclose([bar.get_width() for bar in ax.patches], table["size"])
+    (bars,) = ax.collections
+    ends = np.array(bars.get_segments())[:, :, 0]
+    np.testing.assert_allclose(np.diff(ends)[:, 0], 2 * Z95 * table["error"])
+    assert ax.get_title() == "NK"
+    assert ax.get_xlabel() == "|change in probability|\nper unit of expression"
+    assert legend_texts(ax) == [
+        "more expression: probability up",
+        "more expression: probability down",
+        "present in half of the cells or more",
+        "absent there",
+        "95 % interval",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rank_by", "label", "first"),
+    [
+        ("change", "|change in probability|", "GENE4"),
+        ("mean", "change in probability\nper unit of expression", "GENE3"),
+    ],
+)
+def test_other_statistics_have_no_interval(
+    explained: AnnData, rank_by: str, label: str, first: str
+) -> None:
+    ax = sx.pl.rankings(explained, groups="NK", rank_by=rank_by)
+    assert ax.get_xlabel() == label
+    assert gene_labels(ax)[0] == first
+    assert not ax.collections
+    assert "95 % interval" not in legend_texts(ax)
+
+
+@pytest.mark.parametrize("n_groups", [3, 50])
+def test_one_panel_a_group(make_explained: Callable[..., AnnData], n_groups: int) -> None:
+    adata = make_explained(6 * n_groups, 30, n_groups)
+    axes = sx.pl.rankings(adata, n_genes=3, ncols=7)
+    groups = adata.uns["sensx"]["rankings"]["group"].unique()
+    assert axes.shape == (len(groups),)
+    assert [ax.get_title() for ax in axes] == list(groups)
+    assert len(axes[0].figure.axes) == len(groups)
+    assert all(len(ax.patches) == 3 for ax in axes)
+
+
+def test_cells(explained: AnnData) -> None:
+    axes = sx.pl.rankings(explained, cells=["cell0", "cell3"], n_genes=4, presence="present")
+    assert [ax.get_title() for ax in axes] == ["cell0", "cell3"]
+    assert gene_labels(axes[0])[:2] == ["GENE0", "GENE1"]
+    assert "present in the cell" in legend_texts(axes[0])
+    se = explained["cell0"].layers["sensx_se"][0, 0]
+    (bars,) = axes[0].collections
+    np.testing.assert_allclose(np.ptp(bars.get_segments()[0][:, 0]), 2 * Z95 * se, rtol=1e-6)
+
+
+def test_unknown_sign_is_grey(make_explained: Callable[..., AnnData]) -> None:
+    adata = make_explained(30, 10, statistics=())
+    ax = sx.pl.rankings(adata, cells="cell0", n_genes=2)
+    assert {to_hex(bar.get_edgecolor()) for bar in ax.patches} == {UNSIGNED}
+    assert "sign unknown or zero" in legend_texts(ax)
+
+
+def test_other_quantities(make_explained: Callable[..., AnnData]) -> None:
+    adata = make_explained(30, 10)
+    adata.uns["sensx"]["params"]["qoi"] = "<function>"
+    ax = sx.pl.rankings(adata, groups="NK", rank_by="change")
+    assert ax.get_xlabel() == "|change in q|"
+    assert "more expression: q up" in legend_texts(ax)
+
+
+def test_rankings_by_a_statistic_of_rank_groups(make_explained: Callable[..., AnnData]) -> None:
+    adata = make_explained(60, 20)
+    sx.tl.rank_groups(adata, "cell_type", statistic="std")
+    ax = sx.pl.rankings(adata, groups="NK", n_genes=2, key="sensx_cell_type")
+    assert ax.get_xlabel().startswith("sd of change")
+
+
+def test_axes_of_the_caller(explained: AnnData) -> None:
+    figure, mine = plt.subplots(1, 3)
+    assert sx.pl.rankings(explained, groups="NK", n_genes=3, ax=mine[0]) is mine[0]
+    assert mine[0].get_legend() is not None
+    assert not figure.legends
+    axes = sx.pl.rankings(explained, n_genes=3, ax=mine)
+    assert list(axes) == list(mine)
+    assert len(plt.get_fignums()) == 1
+
+
+def test_open_bars_have_no_fill(explained: AnnData) -> None:
+    ax = sx.pl.rankings(explained, groups="NK", presence="absent", n_genes=4)
+    assert {bar.get_facecolor() for bar in ax.patches} == {to_rgba("none")}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"key": "other"}, KeyError, "run sx.tl.sensx.*'sensx'"),
+        ({"groups": "T"}, KeyError, "no group is named 'T'"),
+        ({"cells": "x"}, KeyError, "no cell is named 'x'"),
+        ({"n_genes": 0}, ValueError, "n_genes=0"),
+        ({"n_genes": None, "ncols": 0}, ValueError, "ncols=0"),
+        ({"presence": "yes"}, ValueError, "presence='yes'"),
+        ({"rank_by": "rank"}, ValueError, "rank_by='rank'"),
+        ({"ax": "axes"}, TypeError, "ax must be a matplotlib Axes.*got str"),
+        ({"ax": 1}, TypeError, "got int"),
+        ({"ax": []}, ValueError, "ax holds 0 Axes for 3 panels"),
+    ],
+)
+def test_bad_input(
+    explained: AnnData, arguments: dict[str, object], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        sx.pl.rankings(explained, **arguments)
+
+
+def test_a_filter_that_leaves_nothing(make_explained: Callable[..., AnnData]) -> None:
+    adata = make_explained(30, 10)
+    adata.uns["sensx"]["rankings"]["presence"] = 1.0
+    with pytest.raises(ValueError, match="presence='absent' leaves no gene"):
+        sx.pl.rankings(adata, presence="absent")
