@@ -125,7 +125,8 @@ def test_status_and_delta_star_are_those_of_the_table(
 
 def test_equal_to_tau_is_not_saturated() -> None:
     values = {0.125: 0.0, 0.25: 1.0, 0.5: 0.75, 1.0: 1.0}  # C(.125) = C(.25) = .25, C(.5) = 0
-    assert calibrate(points(values), 0.0, GRID, 0.25).delta_star == 0.5
+    equal = calibrate(points(values), 0.0, GRID, 0.25)
+    assert (equal.status, equal.delta_star, equal.bracket) == ("resolved", 0.5, (0.25, 0.5))
     assert calibrate(points(values), 0.0, GRID, 0.25 + 1e-9).status == "left_censored"
 
 
@@ -267,6 +268,24 @@ def test_certified_needs_both_sides_clear() -> None:
     assert (wide.status, clear.status) == ("resolved", "resolved")
     assert clear.certified
     assert not wide.certified
+
+    # And below delta*: at .25 the envelope is wider than tau, for certain or by its estimate only.
+    def broken(width: float) -> Sweep:
+        return sweep_of(lambda d: 0, lambda d: width if d == 0.25 else 0)
+
+    assert calibrate(broken(1.5), 9.0, GRID, 1.0).certified
+    doubtful = calibrate(broken(1.0005), 9.0, GRID, 1.0)
+    assert (doubtful.status, doubtful.delta_star) == ("resolved", 0.25)
+    assert not doubtful.certified
+
+
+@pytest.mark.xfail(reason="below the first scale, only the plateau's side is certified")
+def test_certified_needs_both_sides_clear_below_the_first_scale_too() -> None:
+    # q leaves x by .1001 > tau, but a confidence bound of the 1st percentile leaves .0997.
+    found = calibrate(lambda d: np.repeat([np.linspace(0, 0.05, 1000)], len(d), axis=0), 0.1006,
+                      GRID, 0.1)  # fmt: skip
+    assert found.status == "left_censored"
+    assert not found.certified
 
 
 # ---- refinement

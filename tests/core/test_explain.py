@@ -1,4 +1,4 @@
-"""The whole call: statuses, sameness, masks, bounded work."""
+"""The whole call: statuses, sameness, masks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 import torch
 from scipy import sparse
 
-import sensx_sc as sx
 from sensx_sc.core import Explanation, explain, ranks
 
 N = 12
@@ -77,6 +76,16 @@ def test_endpoints_lie_in_the_envelope() -> None:
     # The envelope holds 98 % of the law of q; 2000 walks: 4 standard errors are .0125, to which
     # the percentiles of 1000 samples add .018.
     r = call(np.zeros((1, N)), n_walks=2000, n_samples=1000)
+    assert abs(r.endpoint_coverage[0] - 0.98) < 0.03
+
+
+@pytest.mark.xfail(reason="the envelope at a refined delta* is that of the nearest grid point")
+def test_endpoints_lie_in_the_envelope_of_a_refined_scale() -> None:
+    def response(z: np.ndarray) -> np.ndarray:
+        return np.exp(-z.max(axis=1) / 0.15)
+
+    r = explain(np.zeros((1, 50)), response, lower=0, upper=1, deltas=np.linspace(0.05, 1, 20),
+                refine_tol=1e-3, n_walks=2000)  # fmt: skip
     assert abs(r.endpoint_coverage[0] - 0.98) < 0.03
 
 
@@ -167,6 +176,16 @@ def test_failed_where_only_walks_meet_nan() -> None:
     r = call(np.zeros((1, N)), gap)
     assert r.status == ("failed",)
     assert r.messages[0]
+
+
+@pytest.mark.xfail(raises=RuntimeError, reason="taken for a model that looks at its batch")
+def test_one_input_whose_endpoints_meet_nan_fails_alone() -> None:
+    def corner(z: np.ndarray) -> np.ndarray:
+        return np.where(z[:, 0] > 0.97, np.nan, z.sum(axis=1))
+
+    x = np.zeros((2, 3))
+    r = explain(x, corner, lower=0, upper=1, n_walks=400, n_samples=2, deltas=[0.5, 1.0])
+    assert set(r.status) <= {"failed", "unsaturated"}
 
 
 # ---- sameness
@@ -278,69 +297,6 @@ def test_masking_leaves_the_others_their_endpoints() -> None:
     mask = np.arange(N) % 3 != 0
     part = call(x, additive, deltas=[1.0], mask=mask)
     np.testing.assert_allclose(part.value[:, mask], every.value[:, mask], rtol=1e-12)
-
-
-# ---- bounded work
-
-
-@pytest.mark.parametrize("batch_size", [1, 33, 1000, "auto"])
-def test_no_batch_is_larger_than_asked(cells: np.ndarray, batch_size: int | str) -> None:
-    sizes: list[int] = []
-
-    def recorded(z: np.ndarray) -> np.ndarray:
-        sizes.append(len(z))
-        return saturating(z)
-
-    r = call(cells[:2], recorded, batch_size=batch_size, n_samples=20)
-    most = r.params["rows_a_batch"]["float64"]
-    assert most == batch_size or batch_size == "auto"
-    assert max(sizes[2:]) <= most
-
-
-def test_work_is_what_the_method_needs(cells: np.ndarray) -> None:
-    """n_walks F + n_deltas n_samples rows an input, and little more."""
-    sizes: list[int] = []
-    of_x = 0
-
-    def recorded(z: np.ndarray) -> np.ndarray:
-        nonlocal of_x
-        sizes.append(len(z))
-        of_x += int((z[:, None, :] == cells[None, 1:]).all(axis=2).sum())
-        return saturating(z)
-
-    n_walks, n_samples = 80, 200
-    r = call(cells, recorded, n_walks=n_walks, n_samples=n_samples, deltas="linear")
-    assert set(r.status) == {"resolved"}
-    needed = 6 * (n_walks * N + 50 * n_samples)
-    overhead = 6 * (n_walks + 2 * 2 * N + 4) + 3 * 8 + 4  # endpoints, probes, q(x), trial calls
-    assert needed <= sum(sizes) <= needed + overhead
-    # Not once a walk: a few times an input, in checks, probes and calibration.
-    assert of_x <= 5 * 8
-
-
-def test_small_inputs_run_in_batches_of_thousands() -> None:
-    sizes: list[int] = []
-
-    def recorded(z: np.ndarray) -> np.ndarray:
-        sizes.append(len(z))
-        return z[:, 0] - z[:, 1] * z[:, 2]
-
-    call(np.zeros((100, 10)), recorded, n_walks=40, deltas=[1.0], n_samples=2000)
-    walks, calls = 100 * 40 * 10, [s for s in sizes if s > 2000]
-    assert max(sizes) > 15_000
-    assert len(calls) <= walks // 10_000 + 2
-
-
-def test_memory_budget_reaches_the_model(cells: np.ndarray) -> None:
-    sizes: list[int] = []
-
-    def recorded(z: np.ndarray) -> np.ndarray:
-        sizes.append(len(z))
-        return saturating(z)
-
-    with sx.settings.override(memory_budget=16 * 8 * N * 50):
-        call(cells[:1], recorded)
-    assert max(sizes) == 50
 
 
 # ---- min_step

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -15,7 +16,6 @@ from sensx_sc.core.walks import Walker, place, walk
 from sensx_sc.evaluators import DenseEvaluator
 from sensx_sc.models import as_model
 from sensx_sc.models.qoi import make_response
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
