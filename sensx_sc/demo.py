@@ -95,7 +95,9 @@ def train(adata: AnnData, *, seed: int, progress: bool | None) -> dict[str, Expr
     import sensx_sc as sx
 
     counts = adata.obs["cell_type"].value_counts()
-    common = [name for name in adata.obs["cell_type"].cat.categories if counts[name] >= FEWEST_CELLS]
+    common = [
+        name for name in adata.obs["cell_type"].cat.categories if counts[name] >= FEWEST_CELLS
+    ]
     return {
         name: sx.models.fit_mlp(adata, "cell_type", name, seed=seed, progress=progress)
         for name in common

@@ -7,6 +7,7 @@ from what was seen (Switch: value top-2 .95-.96, change top-5 .58-.60, KernelSHA
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +32,7 @@ def trained(X: np.ndarray, y: np.ndarray, *, epochs: int = 20, batch: int = 256)
     torch.manual_seed(0)
     sizes = [10, 200, 100, 50]
     layers: list[nn.Module] = []
-    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for n_in, n_out in itertools.pairwise(sizes):
         layers += [nn.Linear(n_in, n_out), nn.ReLU()]
     net = nn.Sequential(*layers, nn.Linear(50, 1))
     rows, labels = torch.as_tensor(X, dtype=torch.float32), torch.as_tensor(y, dtype=torch.float32)
@@ -41,7 +42,9 @@ def trained(X: np.ndarray, y: np.ndarray, *, epochs: int = 20, batch: int = 256)
     for _ in range(epochs):
         for part in torch.randperm(n_train).split(batch):
             optimiser.zero_grad()
-            loss = nn.functional.binary_cross_entropy_with_logits(net(rows[part])[:, 0], labels[part])
+            loss = nn.functional.binary_cross_entropy_with_logits(
+                net(rows[part])[:, 0], labels[part]
+            )
             loss.backward()
             optimiser.step()
         with torch.no_grad():
@@ -102,7 +105,9 @@ def test_switch_kernelshap_is_below_at_every_k(switch: Case) -> None:
 
     def probability(rows: np.ndarray) -> np.ndarray:
         with torch.no_grad():
-            return torch.sigmoid(switch.net(torch.as_tensor(rows, dtype=torch.float32)))[:, 0].numpy()
+            return torch.sigmoid(switch.net(torch.as_tensor(rows, dtype=torch.float32)))[
+                :, 0
+            ].numpy()
 
     some = slice(0, 100)
     explainer = shap.KernelExplainer(probability, shap.kmeans(switch.background, 50))

@@ -46,6 +46,13 @@ def delta_grid(deltas: ArrayLike | str) -> tuple[Floats, bool]:
         ``"auto"``: 50 log-spaced scales from 1e-4 to 1, extended downwards for inputs that need
         it; ``"linear"``: 50 equally spaced from 0.02 to 1; or increasing scales in (0, 1], used
         as given.
+
+    Examples
+    --------
+    >>> from sensx_sc.core import delta_grid
+    >>> grid, extend = delta_grid("linear")
+    >>> float(grid[0]), float(grid[-1]), len(grid), extend
+    (0.02, 1.0, 50, False)
     """
     if isinstance(deltas, str):
         if deltas == "auto":
@@ -54,7 +61,11 @@ def delta_grid(deltas: ArrayLike | str) -> tuple[Floats, bool]:
             return np.linspace(0.02, 1.0, N_DELTAS), False
         msg = f"`deltas` must be 'auto', 'linear' or an array of scales in (0, 1]; got {deltas!r}."
         raise ValueError(msg)
-    grid = np.asarray(deltas, dtype=np.float64)
+    try:
+        grid = np.asarray(deltas, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        msg = f"`deltas` must be 'auto', 'linear' or an array of scales in (0, 1]; got {deltas!r}."
+        raise TypeError(msg) from error
     if grid.ndim != 1 or grid.size == 0:
         msg = f"`deltas` must be a one-dimensional array of scales; got shape {grid.shape}."
         raise ValueError(msg)
@@ -152,6 +163,8 @@ class Calibration:
         The confidence bounds of the percentiles, too, put C on its two sides of tau.
     envelope
         The envelope, with the points that extension added; None for a failed input.
+    at_star
+        1st and 99th percentile of q at delta*.
     message
         Why a failed input failed, else empty.
     """
@@ -161,6 +174,7 @@ class Calibration:
     bracket: tuple[float, float]
     certified: bool
     envelope: Envelope | None
+    at_star: tuple[float, float] = (np.nan, np.nan)
     message: str = ""
 
 
@@ -189,9 +203,20 @@ def calibrate(
         Continue the automatic grid downwards while the transition lies below it.
     refine_tol
         Narrow the bracket to this width by sweeping scales of its own between the grid's.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sensx_sc.core import calibrate
+    >>> u = np.linspace(0, 1, 1000)
+    >>> found = calibrate(
+    ...     lambda d: np.tanh(5 * np.outer(d, u + 1)), 0.0, np.linspace(0.1, 1, 10), 0.1
+    ... )
+    >>> found.status, round(found.delta_star, 3)
+    ('resolved', 0.2)
     """
     if not np.isfinite(q_x):
-        return _failed(f"q(x) is {q_x}")
+        return failed(f"q(x) is {q_x}")
     try:
         envelope = _evaluate(sweep, deltas)
         status = _status(envelope, q_x, tau)
@@ -203,8 +228,15 @@ def calibrate(
         if status == "resolved" and refine_tol is not None:
             return _refined(sweep, envelope, q_x, tau, refine_tol)
     except _NonFiniteError as error:
-        return _failed(str(error))
+        return failed(str(error))
     return _conclude(envelope, status, q_x, tau)
+
+
+def failed(message: str) -> Calibration:
+    """The calibration of an input whose response is not finite."""
+    return Calibration(
+        "failed", np.nan, (np.nan, np.nan), certified=False, envelope=None, message=message
+    )
 
 
 class _NonFiniteError(ValueError):
@@ -222,12 +254,6 @@ def _evaluate(sweep: Sweep, deltas: Floats) -> Envelope:
         )
         raise _NonFiniteError(msg)
     return make_envelope(deltas, q)
-
-
-def _failed(message: str) -> Calibration:
-    return Calibration(
-        "failed", np.nan, (np.nan, np.nan), certified=False, envelope=None, message=message
-    )
 
 
 def _status(envelope: Envelope, q_x: float, tau: float) -> Status:
@@ -252,13 +278,18 @@ def _conclude(envelope: Envelope, status: Status, q_x: float, tau: float) -> Cal
     narrow = criterion(envelope.low_bounds[:, 1], envelope.high_bounds[:, 0])
     if status == "insensitive":
         widest = max(envelope.high_bounds.max(), q_x) - min(envelope.low_bounds.min(), q_x)
-        return Calibration(status, 0.0, (0.0, 0.0), bool(widest < tau), envelope)
+        return Calibration(status, 0.0, (0.0, 0.0), bool(widest < tau), envelope, (q_x, q_x))
     i = _star(envelope, status, tau)
     star = float(envelope.deltas[i])
     before = float(envelope.deltas[i - 1]) if i else 0.0
     saturated = status == "unsaturated" or bool(wide[i] < tau)
-    certified = saturated and (i == 0 or bool(narrow[i - 1] >= tau))
-    return Calibration(status, star, (before, star), certified, envelope)
+    if i:
+        moves = bool(narrow[i - 1] >= tau)
+    else:  # the response left its plateau somewhere below: the input is not insensitive
+        highest = max(envelope.high_bounds[:, 0].max(), q_x)
+        moves = bool(highest - min(envelope.low_bounds[:, 1].min(), q_x) >= tau)
+    at_star = (float(envelope.low[i]), float(envelope.high[i]))
+    return Calibration(status, star, (before, star), saturated and moves, envelope, at_star)
 
 
 def _refined(
@@ -285,4 +316,6 @@ def _refined(
         low, high = (middle, high) if tail >= tau else (low, middle)
     found = _conclude(refined, "resolved", q_x, tau)
     bracket = (max(found.bracket[0], found.delta_star - tolerance), found.delta_star)
-    return Calibration("resolved", found.delta_star, bracket, found.certified, envelope)
+    return Calibration(
+        "resolved", found.delta_star, bracket, found.certified, envelope, found.at_star
+    )

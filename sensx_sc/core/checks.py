@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 _SAME = 1e-5  # relative difference of outputs that a repeated call may show
 _ELSEWHERE = 1e-2  # and a call in another batch: half precision stays far below
-_N_CELLS = 4
+_SMALLEST = 1e-12  # outputs below this are rounding
+_N_CELLS, _N_POINTS = 4, 8
 
 
 def check_names(
@@ -31,6 +32,10 @@ def check_names(
     """
     if names is None or model_names is None or names == model_names:
         return
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        msg = f"the names of the {what}s must be unique; {twice!r} occurs more than once."
+        raise ValueError(msg)
     missing = sorted(set(model_names) - set(names))
     unknown = sorted(set(names) - set(model_names))
     if missing or unknown:
@@ -67,13 +72,9 @@ def check_model(x: Floats, domain: Domain, evaluator: DenseEvaluator, *, seed: i
         The output is random, or depends on the other rows of the batch, or is never finite.
     """
     x = x[:_N_CELLS]
-    rows = np.concatenate([x, x])
-    key = cell_key("model check")
-    u = uniforms(seed, key, "calibration", 0, len(x), domain.n_features)[:, domain.free]
-    rows[len(x) :, domain.free] = [
-        place(u[i], domain_point, domain, 1.0)
-        for i, domain_point in enumerate(np.clip(x, domain.lower, domain.upper))
-    ]
+    rows = np.concatenate([x, np.repeat(x[:1], _N_POINTS, axis=0)])
+    u = uniforms(seed, cell_key("model check"), "calibration", 0, _N_POINTS, domain.n_features)
+    rows[len(x) :, domain.free] = place(u[:, domain.free], x[0], domain, 1.0)
     first = evaluator.outputs(rows)
     if not np.isfinite(first).any():
         msg = (
@@ -81,7 +82,7 @@ def check_model(x: Floats, domain: Domain, evaluator: DenseEvaluator, *, seed: i
             "random points of the domain: check its input scale and its weights."
         )
         raise ValueError(msg)
-    scale = max(1.0, float(np.abs(first[np.isfinite(first)]).max()))
+    scale = max(_SMALLEST, float(np.abs(first[np.isfinite(first)]).max()))
     repeated = _difference(first, evaluator.outputs(rows))
     if repeated > _SAME * scale:
         msg = (
@@ -89,10 +90,9 @@ def check_model(x: Floats, domain: Domain, evaluator: DenseEvaluator, *, seed: i
             f"{repeated:.3g}. Switch off dropout and sampling (model.eval(), a fixed seed)."
         )
         raise ValueError(msg)
-    order = np.arange(len(rows))[::-1]
-    cut = len(rows) // 3 + 1
+    order = np.arange(len(rows))[::-1]  # one row alone, and the others the other way round
     elsewhere = np.concatenate(
-        [evaluator.outputs(rows[order[:cut]]), evaluator.outputs(rows[order[cut:]])]
+        [evaluator.outputs(rows[order[:1]]), evaluator.outputs(rows[order[1:]])]
     )
     moved = _difference(first[order], elsewhere)
     if moved > _ELSEWHERE * scale:

@@ -83,6 +83,12 @@ def make_domain(
     ------
     ValueError
         Wrong shape, a bound that is not finite, ``lower > upper``, or nothing left to perturb.
+
+    Examples
+    --------
+    >>> from sensx_sc.core import make_domain
+    >>> make_domain(0, [1.0, 2.0, 0.0], 3).free.tolist()
+    [0, 1]
     """
     low = _bound("lower", lower, n_features)
     high = _bound("upper", upper, n_features)
@@ -186,7 +192,8 @@ def admit(
         )
         counts = " The values look like raw counts." if _looks_like_counts(X, high) else ""
         msg = (
-            f"{found.size} features lie outside the domain: {listed}.{counts} Pass wider `lower` "
+            f"{found.size} {'feature lies' if found.size == 1 else 'features lie'} outside the "
+            f"domain: {listed}.{counts} Pass wider `lower` "
             "and `upper`, or out_of_domain='expand' or 'clip'."
         )
         raise ValueError(msg)

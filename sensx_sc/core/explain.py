@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sensx_sc.core.arrays import as_rows
-from sensx_sc.core.calibration import ATTRIBUTED, calibrate
+from sensx_sc.core.calibration import ATTRIBUTED, calibrate, failed
 from sensx_sc.core.explanation import Explanation
-from sensx_sc.core.precision import choose_precision, probe_steps
+from sensx_sc.core.precision import choose_precision, probe_steps, sweep_precision
 from sensx_sc.core.preparation import Options, outputs, prepare, read
 from sensx_sc.core.sampling import cell_key, uniforms
 from sensx_sc.core.statistics import STATISTICS, ranking_score, ranks
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from sensx_sc.core.preparation import Run
     from sensx_sc.core.sampling import DesignName
     from sensx_sc.core.statistics import RankBy
-    from sensx_sc.evaluators.dense import DenseEvaluator
     from sensx_sc.models.model import Model
     from sensx_sc.models.qoi import Qoi
 _NUMBERS_AT_ONCE = 2**22  # random numbers of a calibration that are in memory together
@@ -173,7 +172,7 @@ def explain(
         device=device,
         options=options,
     )
-    keys = range(rows.shape[0]) if keys is None else keys
+    keys = range(rows.shape[0]) if keys is None else list(keys)
     if len(keys) != rows.shape[0]:
         msg = f"`keys` must name each of the {rows.shape[0]} inputs; got {len(keys)}."
         raise ValueError(msg)
@@ -203,11 +202,7 @@ def explain_rows(
         _precision(x[i], int(target[i]), seeds[i], found, run)
         for i, found in enumerate(calibrations)
     ]
-    walkers = {
-        i: _walker(x[i], int(target[i]), seeds[i], found, run.evaluators[name], floor)
-        for i, (found, (name, floor)) in enumerate(zip(calibrations, chosen, strict=True))
-        if found.status in ATTRIBUTED
-    }
+    walkers = _walkers(x, target, seeds, q_x, calibrations, chosen, run)
     advance((len(x) - len(walkers)) * run.design.n_walks)
     for name, of_type in run.evaluators.items():
         walk(
@@ -219,16 +214,25 @@ def explain_rows(
             min_step=run.options.min_step,
             advance=advance,
         )
+    for i in [i for i, walker in walkers.items() if walker.not_finite]:
+        calibrations[i] = failed(
+            f"q is not finite at {walkers.pop(i).not_finite} of "
+            f"{run.design.n_walks * len(run.domain.free)} steps of the walks"
+        )
     return _assemble(target, output_names, q_x, calibrations, chosen, walkers, run)
 
 
 def _calibrated(x: Floats, target: int, key: int, q_x: float, run: Run) -> Calibration:
     domain, options = run.domain, run.options
 
+    name = sweep_precision(
+        x, target, run.evaluators, domain, run.deltas, options.precision, options.tau, key=key
+    )
+
     def sweep(deltas: Floats) -> Floats:
         # Below the automatic grid float32 inputs can no longer hold the perturbation.
-        fine = "float64" if deltas[0] < 1e-4 and "float64" in run.evaluators else None
-        evaluator = run.evaluators[fine or next(iter(run.evaluators))]
+        below = options.precision == "auto" and deltas[0] < run.deltas[0]
+        evaluator = run.evaluators["float64" if below and "float64" in run.evaluators else name]
         down, up = (
             np.stack(part) for part in zip(*(domain.reach(x, d) for d in deltas), strict=True)
         )
@@ -253,18 +257,33 @@ def _precision(x: Floats, target: int, key: int, found: Calibration, run: Run) -
     return choose_precision(rows, target, run.evaluators, run.options.precision)
 
 
-def _walker(
-    x: Floats, target: int, key: int, found: Calibration, evaluator: DenseEvaluator, floor: float
-) -> Walker:
-    envelope = found.envelope
-    if envelope is None:
-        msg = "only a calibrated input can be walked"
-        raise ValueError(msg)
-    at = int(np.argmin(np.abs(envelope.deltas - found.delta_star)))
-    low, high = float(envelope.low[at]), float(envelope.high[at])
-    size = max(1.0, abs(envelope.high.max()), abs(envelope.low.min()))
-    tolerance = 1e4 * float(np.finfo(evaluator.dtype).eps) * size + 100 * floor
-    return Walker(x, target, key, found.delta_star, (low, high), tolerance)
+def _walkers(
+    x: Floats,
+    target: Ints,
+    seeds: list[int],
+    q_x: Floats,
+    calibrations: list[Calibration],
+    chosen: list[tuple[str, float]],
+    run: Run,
+) -> dict[int, Walker]:
+    """The inputs that are walked, by their rows."""
+    walkers = {}
+    for name, evaluator in run.evaluators.items():
+        rows = [
+            i
+            for i, found in enumerate(calibrations)
+            if found.status in ATTRIBUTED and chosen[i][0] == name
+        ]
+        # In the type of the walks, so that a first step starts where the input is.
+        own = evaluator.at(x[rows], target[rows])
+        for i, q in zip(rows, own, strict=True):
+            found = calibrations[i]
+            size = max(1.0, *(abs(end) for end in found.at_star), abs(q_x[i]))
+            tolerance = 1e4 * float(np.finfo(evaluator.dtype).eps) * size + 100 * chosen[i][1]
+            walkers[i] = Walker(
+                x[i], int(target[i]), seeds[i], found.delta_star, found.at_star, tolerance, float(q)
+            )
+    return walkers
 
 
 def _assemble(

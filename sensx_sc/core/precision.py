@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from sensx_sc.core.sampling import endpoints, orders
+from sensx_sc.core.sampling import endpoints, orders, uniforms
 from sensx_sc.core.walks import place
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ PRECISIONS = ("auto", "float32", "float64")
 HARMLESS = 1e-3
 """Rounding of this share of the mean step leaves the values of live features unharmed."""
 _STEPS = 16
+_POINTS = 4
+_SHARE_OF_TAU = 1e-2
 
 
 def probe_steps(
@@ -58,8 +60,9 @@ def noise_floor(rows: Floats, target: int, evaluator: Evaluator) -> float:
         [evaluator.at(part[::-1], targets[: len(part)])[::-1] for part in (rows[:cut], rows[cut:])]
     )
     # At least the rounding of the response itself, unless it is constant zero.
-    spacing = float(np.spacing(np.abs(once).max()))
-    return max(float(np.abs(once - again).max()), spacing)
+    known = np.isfinite(once) & np.isfinite(again)
+    spacing = float(np.spacing(np.abs(once[known]).max(initial=0.0)))
+    return max(float(np.abs(once - again)[known].max(initial=0.0)), spacing)
 
 
 def choose_precision(
@@ -88,10 +91,39 @@ def choose_precision(
     if chosen == "float64" or "float64" not in candidates:
         return chosen, floor
     exact = _steps(rows, target, candidates["float64"])
-    floor = max(floor, float(np.abs(_steps(rows, target, candidates["float32"]) - exact).max()))
+    lost = np.abs(_steps(rows, target, candidates["float32"]) - exact)
+    floor = max(floor, float(lost[np.isfinite(lost)].max(initial=0.0)))
     if precision == "auto" and not floor <= HARMLESS * np.abs(exact).mean():
         return "float64", noise_floor(rows, target, candidates["float64"])
     return chosen, floor
+
+
+def sweep_precision(
+    x: Floats,
+    target: int,
+    candidates: Mapping[str, Evaluator],
+    domain: Domain,
+    deltas: Floats,
+    precision: Precision,
+    tau: float,
+    *,
+    key: int,
+) -> str:
+    """The type for one input's calibration: float32 where it moves q by far less than tau.
+
+    A few points at both ends of the grid are evaluated in both types.
+    """
+    preferred = next(iter(candidates))
+    if precision != "auto" or preferred == "float64" or "float64" not in candidates:
+        return preferred
+    free = domain.free
+    u = uniforms(0, key, "calibration", 0, _POINTS, domain.n_features)[:, free]
+    rows = np.repeat(x[None], 2 * _POINTS, axis=0)
+    rows[:_POINTS, free] = place(u, x, domain, deltas[0])
+    rows[_POINTS:, free] = place(u, x, domain, deltas[-1])
+    targets = np.full(len(rows), target)
+    coarse, exact = (candidates[name].at(rows, targets) for name in ("float32", "float64"))
+    return "float32" if np.abs(coarse - exact).max() <= _SHARE_OF_TAU * tau else "float64"
 
 
 def _steps(rows: Floats, target: int, evaluator: Evaluator) -> Floats:

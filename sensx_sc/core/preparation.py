@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,20 +51,32 @@ class Options:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _require(self.tau > 0, "tau", self.tau, "a positive number, in units of q")
-        _require(
-            _whole(self.n_samples) and self.n_samples >= 2, "n_samples", self.n_samples,
-            "a whole number of at least 2",
-        )  # fmt: skip
-        if self.refine_tol is not None:
-            _require(self.refine_tol > 0, "refine_tol", self.refine_tol, "None or positive")
-        _require(0 <= self.min_step < 1, "min_step", self.min_step, "at least 0 and below 1")
+        # Plain numbers, so that the results can be stored.
+        for name, kind, fine, allowed in _NUMBERS:
+            value = getattr(self, name)
+            if value is None and name == "refine_tol":
+                continue
+            if not isinstance(value, Real):
+                msg = f"`{name}` must be {allowed}; got {value!r}."
+                raise TypeError(msg)
+            _require(_real(value) and fine(value), name, value, allowed)
+            _require(kind is float or _whole(value), name, value, allowed)
+            object.__setattr__(self, name, kind(value))
         _require(self.rank_by in RANK_BY, "rank_by", self.rank_by, f"one of {RANK_BY}")
         _require(self.precision in PRECISIONS, "precision", self.precision, f"one of {PRECISIONS}")
-        _require(
-            _whole(self.seed) and 0 <= self.seed < 2**64, "seed", self.seed,
-            "a whole number from 0 to 2**64 - 1",
-        )  # fmt: skip
+
+
+_NUMBERS: tuple[tuple[str, type, Callable[[Any], bool], str], ...] = (
+    ("tau", float, lambda v: v > 0, "a positive number, in units of q"),
+    ("n_samples", int, lambda v: v >= 2, "a whole number of at least 2"),
+    ("refine_tol", float, lambda v: v > 0, "None or positive"),
+    ("min_step", float, lambda v: 0 <= v < 1, "at least 0 and below 1"),
+    ("seed", int, lambda v: 0 <= v < 2**64, "a whole number from 0 to 2**64 - 1"),
+)
+
+
+def _real(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _whole(value: object) -> bool:
@@ -81,7 +95,7 @@ class Run:
 
     response: Response
     domain: Domain
-    clipped: bool
+    out_of_domain: OutOfDomain
     deltas: Floats
     extend: bool
     design: Design
@@ -100,9 +114,10 @@ class Run:
             "n_walks": self.design.n_walks,
             "design": self.design.name,
             "block": self.design.block,
+            "n_blocks": self.design.n_blocks,
             "n_features": self.domain.n_features,
             "n_tested": len(self.domain.free),
-            "clipped": self.clipped,
+            "out_of_domain": self.out_of_domain,
             "evaluator": "dense",
             "estimator": "walks",
             "rows_a_batch": rows,
@@ -138,7 +153,9 @@ def prepare(
     grid, extend = delta_grid(deltas)
     plan = make_design(design, n_walks)
     domain = make_domain(lower, upper, n, mask=mask, names=labels)
-    ready = as_model(model, n_features=n, device=device)
+    device = settings.device if device == "auto" else device
+    example = clip(dense(rows[:2]), domain)  # a bare callable is tried on inputs of its own kind
+    ready = as_model(model, n_features=n, example=example, device=device)
     check_names(labels, ready.feature_names)
     if ready.feature_names is not None and len(ready.feature_names) != n:
         msg = f"the model was fitted on {len(ready.feature_names)} features; the inputs have {n}."
@@ -146,7 +163,7 @@ def prepare(
     response = make_response(ready, qoi)
     domain = admit(rows, domain, out_of_domain=out_of_domain, names=labels)
     evaluators = _evaluators(response, n, batch_size, options.precision)
-    run = Run(response, domain, out_of_domain == "clip", grid, extend, plan, options, evaluators)
+    run = Run(response, domain, out_of_domain, grid, extend, plan, options, evaluators)
     check_model(read(rows[:4], run), domain, next(iter(evaluators.values())), seed=options.seed)
     return run
 

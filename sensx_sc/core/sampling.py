@@ -27,7 +27,8 @@ _WORDS_A_COUNT = 4  # Philox yields four 64-bit words for each value of its coun
 
 def cell_key(name: str | int) -> int:
     """A 64-bit key of a cell's name, or of its row for a bare array."""
-    text = f"{type(name).__name__}:{name}".encode()
+    kind = "row" if isinstance(name, int | np.integer) else "name"
+    text = f"{kind}:{name}".encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
 
 
@@ -82,6 +83,14 @@ def make_design(name: DesignName, n_walks: int) -> Design:
     ------
     ValueError
         An unknown design or fewer than one walk.
+
+    Examples
+    --------
+    >>> from sensx_sc.core import make_design
+    >>> make_design("balanced", 200)
+    Design(name='balanced', block=20, n_blocks=10)
+    >>> make_design("balanced", 50).n_walks
+    60
     """
     if name not in DESIGNS:
         msg = f"`design` must be one of {DESIGNS}; got {name!r}."
@@ -89,10 +98,10 @@ def make_design(name: DesignName, n_walks: int) -> Design:
     if not isinstance(n_walks, int | np.integer) or isinstance(n_walks, bool) or n_walks < 1:
         msg = f"`n_walks` must be a whole number of at least 1; got {n_walks!r}."
         raise ValueError(msg)
-    block = 1
+    n_walks, block = int(n_walks), 1
     if name == "balanced" and n_walks >= 2 * MIN_BLOCKS:
         block = min(BLOCK, n_walks // MIN_BLOCKS // 2 * 2)
-    return Design(name, block, -(-int(n_walks) // block))
+    return Design(name, block, -(-n_walks // block))
 
 
 def orders(seed: int, cell: int, design: Design, blocks: range, n: int, free: Ints) -> Ints:

@@ -109,7 +109,15 @@ def _ratio(numerator: Floats | Ints, denominator: Ints, empty: float = np.nan) -
 
 
 def ranks(scores: Floats) -> Ints:
-    """Ranks of each row, 1 = largest, ties by position, 0 where the score is NaN (A13)."""
+    """Ranks of each row, 1 = largest, ties by position, 0 where the score is NaN (A13).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sensx_sc.core import ranks
+    >>> ranks(np.array([[0.2, np.nan, 0.9, 0.2]])).tolist()
+    [[2, 0, 1, 3]]
+    """
     order = np.argsort(np.where(np.isnan(scores), np.inf, -scores), axis=-1, kind="stable")
     places = np.empty(scores.shape, dtype=np.int64)
     np.put_along_axis(places, order, np.arange(1, scores.shape[-1] + 1), axis=-1)

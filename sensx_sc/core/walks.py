@@ -31,6 +31,12 @@ class Walker:
         1st and 99th percentile of q at ``delta_star``.
     tolerance
         Largest difference that rounding can make between two evaluations of one row.
+    q_x
+        q at the input, in the type of the walks.
+    tally, inside
+        Running statistics, and how many endpoints lie inside the envelope.
+    not_finite
+        Steps at which q was NaN or infinite.
     """
 
     x: Floats
@@ -39,8 +45,10 @@ class Walker:
     delta_star: float
     envelope: tuple[float, float]
     tolerance: float
+    q_x: float
     tally: Tally = field(init=False)
     inside: int = 0
+    not_finite: int = 0
 
 
 @dataclass(frozen=True)
@@ -134,8 +142,8 @@ def _run(
     target = np.array([walker.target for walker in present])
     start = x[:, free].astype(evaluator.dtype)
     end = end.astype(np.float64)
-    q = evaluator.walks(x, target, cell, free, end, order)
-    q_x = evaluator.at(x, target)
+    q_x = np.array([walker.q_x for walker in present])
+    q = evaluator.walks(x, target, q_x, cell, free, end, order)
     dq_in_order = np.diff(q, axis=1, prepend=q_x[cell, None])
     dq = np.empty_like(dq_in_order)
     np.put_along_axis(dq, order, dq_in_order, axis=1)
@@ -143,6 +151,10 @@ def _run(
     _check_ends(q[:, -1], x, end, cell, target, free, present, evaluator)
     stops = np.cumsum(lengths)
     for walker, first, stop in zip(present, stops - lengths, stops, strict=True):
+        bad = np.count_nonzero(~np.isfinite(q[first:stop]))
+        walker.not_finite += bad
+        if bad:
+            continue
         walker.tally.add(dq[first:stop], dx[first:stop], design.block)
         low, high = walker.envelope
         last = q[first:stop, -1]
@@ -197,8 +209,7 @@ def _check_ends(
     rows[:, free] = end
     difference = np.abs(reached - evaluator.at(rows, target[cell]))
     allowed = np.array([walker.tolerance for walker in present])[cell]
-    # NaN differs from everything.
-    wrong = np.flatnonzero(~(difference <= allowed))
+    wrong = np.flatnonzero(np.isfinite(reached) & ~(difference <= allowed))
     if wrong.size:
         w = int(wrong[0])
         msg = (

@@ -65,16 +65,24 @@ class DenseEvaluator:
         columns = _Columns(self._tensor(x), free)
         centre, fractions = self._tensor(x[free]), self._tensor(u)
         with full_precision():
-            for k in range(len(down)):
-                base, width = centre - self._tensor(down[k]), self._tensor(down[k] + up[k])
-                for start in range(0, len(u), self.rows):
-                    part = slice(start, start + self.rows)
-                    rows = columns.fill(torch.addcmul(base, fractions[part], width))
-                    q[k, part] = self.response(rows, np.full(len(rows), target))
+            # Tiles of several whole scales, or of a part of one.
+            for scales, part in tiles(len(down), len(u), self.rows):
+                base = (centre - self._tensor(down[scales]))[:, None, :]
+                width = self._tensor(down[scales] + up[scales])[:, None, :]
+                rows = columns.fill(torch.addcmul(base, fractions[None, part], width))
+                answers = self.response(rows, np.full(len(rows), target))
+                q[scales, part] = answers.reshape(q[scales, part].shape)
         return q
 
     def walks(
-        self, x: Floats, target: Ints, cell: Ints, free: Ints, endpoint: Floats, order: Ints
+        self,
+        x: Floats,
+        target: Ints,
+        q_x: Floats,
+        cell: Ints,
+        free: Ints,
+        endpoint: Floats,
+        order: Ints,
     ) -> Floats:
         q = np.empty(order.shape)
         # position[w, j] is the step at which walk w changes feature j.
@@ -101,9 +109,9 @@ class _Columns:
         self.free = None if len(free) == base.shape[-1] else torch.as_tensor(free)
 
     def fill(self, values: Tensor) -> Tensor:
-        """Rows (B, n) from (..., F): walks by steps by features, or samples by features."""
+        """Rows (B, n) from (i, k, F), where base is (i, n) or (n,)."""
         if self.free is not None:
-            base = self.base if values.ndim == 2 else self.base[:, None, :]
+            base = self.base if self.base.ndim == 1 else self.base[:, None, :]
             rows = base.expand(*values.shape[:-1], base.shape[-1]).clone()
             rows[..., self.free.to(rows.device)] = values
             values = rows

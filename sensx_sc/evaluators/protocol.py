@@ -58,14 +58,21 @@ class Evaluator(Protocol):
         ...
 
     def walks(
-        self, x: Floats, target: Ints, cell: Ints, free: Ints, endpoint: Floats, order: Ints
+        self,
+        x: Floats,
+        target: Ints,
+        q_x: Floats,
+        cell: Ints,
+        free: Ints,
+        endpoint: Floats,
+        order: Ints,
     ) -> Floats:
         """Q after each step of W walks.
 
         Parameters
         ----------
-        x, target
-            Inputs (C, n) and their targets (C,).
+        x, target, q_x
+            Inputs (C, n), their targets (C,) and their responses (C,).
         cell
             Which input each walk starts from, (W,).
         free

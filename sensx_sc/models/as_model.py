@@ -25,6 +25,7 @@ def as_model(
     model: Any,
     *,
     n_features: int | None = None,
+    example: np.ndarray | None = None,
     outputs: OutputKind | None = None,
     feature_names: Sequence[object] | None = None,
     output_names: Sequence[object] | None = None,
@@ -40,7 +41,9 @@ def as_model(
         on rows (B, n) that returns (B,) or (B, K). Or a mapping from class names to binary
         classifiers: one model with an output for each, of which only the explained one is run.
     n_features
-        Number of features; only a bare callable needs it, for a trial call.
+        Number of features; only a bare callable needs it, for a trial call on two rows of zeros.
+    example
+        Rows (B, n_features) for the trial call instead.
     outputs
         What the outputs are: ``"logit"``, ``"probability"`` or ``"value"``. By default a
         module's outputs are logits (probabilities after a final sigmoid or softmax, values if it
@@ -77,6 +80,12 @@ def as_model(
         msg = f"`outputs` must be one of {get_args(OutputKind)}; got {outputs!r}."
         raise ValueError(msg)
     if isinstance(model, Model):
+        if any(given is not None for given in (outputs, feature_names, output_names, rows)):
+            msg = (
+                f"{model.name} was made by as_model before: describe it there, with `outputs`, "
+                "`feature_names`, `output_names` and `rows`."
+            )
+            raise ValueError(msg)
         return model
     names = {"feature_names": feature_names, "output_names": output_names}
     if isinstance(model, nn.Module):
@@ -87,18 +96,23 @@ def as_model(
     if isinstance(model, Mapping):
         members = {
             str(name): as_model(
-                member, n_features=n_features, outputs=outputs, rows=rows, device=device
+                member,
+                n_features=n_features,
+                example=example,
+                outputs=outputs,
+                rows=rows,
+                device=device,
             )
             for name, member in model.items()
         }
         return OneVsRest(members)
     if callable(model) and not isinstance(model, type):
-        if n_features is None:
+        if n_features is None and example is None:
             msg = "`n_features` is needed to make a bare callable ready: it is tried on two rows."
             raise ValueError(msg)
         return function_model(
             model,
-            np.zeros((2, n_features)),
+            np.zeros((2, n_features or 0)) if example is None else example,
             rows=rows,
             device=None if device == "auto" else find_device(device),
             kind=outputs or "value",
@@ -120,6 +134,9 @@ def find_device(device: str | torch.device, home: torch.device | None = None) ->
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    if not isinstance(device, str | torch.device):
+        msg = f"`device` must be 'auto', a device's name or a torch.device; got {device!r}."
+        raise TypeError(msg)
     try:
         found = torch.device(device)
         torch.empty(0, device=found)

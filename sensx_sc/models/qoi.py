@@ -185,10 +185,17 @@ def _index(target: object, names: tuple[str, ...]) -> int:
     if isinstance(target, str) and target in names:
         return names.index(target)
     if isinstance(target, int | np.integer) and not isinstance(target, bool):
-        if 0 <= target < len(names):
-            return int(target)
-        if str(target) in names:
-            return names.index(str(target))
+        named = names.index(str(target)) if str(target) in names else None
+        placed = int(target) if 0 <= target < len(names) else None
+        if None not in (named, placed) and named != placed:
+            msg = (
+                f"`target` {target!r} is ambiguous: output number {target} is "
+                f"{names[int(target)]!r}. Pass the name as text, {str(target)!r} or "
+                f"{names[int(target)]!r}."
+            )
+            raise ValueError(msg)
+        if placed is not None or named is not None:
+            return placed if placed is not None else named  # type: ignore[return-value]
     msg = f"`target` {target!r} is not an output of the model; it has {_listed(names)}."
     raise KeyError(msg)
 
@@ -201,14 +208,45 @@ def _listed(names: tuple[str, ...]) -> str:
 @contextlib.contextmanager
 def full_precision() -> Iterator[None]:
     """Evaluate without TF32, reduced-precision products, autocast or gradients."""
-    matmul = torch.get_float32_matmul_precision()
-    cudnn = torch.backends.cudnn.allow_tf32
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    torch.set_float32_matmul_precision("highest")
-    torch.backends.cudnn.allow_tf32 = False
+    with _without_tf32(), torch.inference_mode(), torch.autocast(device, enabled=False):
+        yield
+
+
+@contextlib.contextmanager
+def _without_tf32() -> Iterator[None]:
+    backends = torch.backends
     try:
-        with torch.inference_mode(), torch.autocast(device, enabled=False):
+        matmul, cudnn = torch.get_float32_matmul_precision(), backends.cudnn.allow_tf32
+    except RuntimeError:  # the user has set torch's newer switches; the two do not mix
+        with _all_ieee():
             yield
+        return
+    torch.set_float32_matmul_precision("highest")
+    backends.cudnn.allow_tf32 = False
+    try:
+        yield
     finally:
         torch.set_float32_matmul_precision(matmul)
-        torch.backends.cudnn.allow_tf32 = cudnn
+        backends.cudnn.allow_tf32 = cudnn
+
+
+@contextlib.contextmanager
+def _all_ieee() -> Iterator[None]:
+    backends = torch.backends
+    switches: list[Any] = [
+        backends.cuda.matmul,
+        backends.cudnn.conv,
+        backends.cudnn.rnn,
+        backends.mkldnn.matmul,
+        backends.mkldnn.conv,
+        backends.mkldnn.rnn,
+    ]
+    before = [switch.fp32_precision for switch in switches]
+    try:
+        for switch in switches:
+            switch.fp32_precision = "ieee"
+        yield
+    finally:
+        for switch, value in zip(switches, before, strict=True):
+            switch.fp32_precision = value

@@ -37,13 +37,12 @@ class SklearnModel:
         self.input_range: tuple[float, float] | None = None
         self._columns = getattr(estimator, "feature_names_in_", None)
         self.feature_names = as_names(self._columns if feature_names is None else feature_names)
-        self._predict, kind = _method(estimator)
-        self.kind: OutputKind = outputs or kind
+        self._predict, self.kind = _method(estimator, outputs)
         classes = getattr(estimator, "classes_", None)
         self.output_names = as_names(output_names)
         if self.output_names is None and classes is not None:
             # decision_function of two classes is one column: the second class.
-            binary_margin = kind == "value" and len(classes) == 2
+            binary_margin = self.kind != "probability" and len(classes) == 2
             self.output_names = as_names(classes[1:] if binary_margin else classes)
 
     def device(self, dtype: torch.dtype) -> torch.device:
@@ -65,13 +64,17 @@ def is_estimator(model: object) -> bool:
     return hasattr(model, "get_params") and callable(getattr(model, "predict", None))
 
 
-def _method(estimator: Any) -> tuple[Callable[[Any], Any], OutputKind]:
+def _method(estimator: Any, outputs: OutputKind | None) -> tuple[Callable[[Any], Any], OutputKind]:
+    """The method whose outputs are of the kind asked for."""
     _check_fitted(estimator)
-    if hasattr(estimator, "predict_proba"):
+    if outputs in (None, "probability") and hasattr(estimator, "predict_proba"):
         return estimator.predict_proba, "probability"
-    if hasattr(estimator, "decision_function"):
-        return estimator.decision_function, "value"
-    return estimator.predict, "value"
+    if outputs != "probability" and hasattr(estimator, "decision_function"):
+        return estimator.decision_function, outputs or "value"
+    if outputs in (None, "value"):
+        return estimator.predict, "value"
+    msg = f"{type(estimator).__name__} has no outputs of the kind `outputs`={outputs!r}."
+    raise ValueError(msg)
 
 
 def _check_fitted(estimator: Any) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sensx_sc.core.arrays import as_rows, column_range
+from sensx_sc.core.arrays import as_rows, column_range, dense
 from sensx_sc.core.explain import explain_rows, progress_bar
 from sensx_sc.core.preparation import Options, outputs, prepare, read
 from sensx_sc.core.statistics import STATISTICS
@@ -201,7 +201,13 @@ def sensx(
         precision=precision,
         seed=seed,
     )
-    ready = as_model(model, n_features=len(matrix.names), device=device)
+    example = np.clip(dense(rows[:2]), low, high)
+    ready = as_model(
+        model,
+        n_features=len(matrix.names),
+        example=example,
+        device=settings.device if device == "auto" else device,
+    )
     _warn_of_counts(rows, ready)
     run = prepare(
         rows,

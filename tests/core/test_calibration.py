@@ -279,7 +279,6 @@ def test_certified_needs_both_sides_clear() -> None:
     assert not doubtful.certified
 
 
-@pytest.mark.xfail(reason="below the first scale, only the plateau's side is certified")
 def test_certified_needs_both_sides_clear_below_the_first_scale_too() -> None:
     # q leaves x by .1001 > tau, but a confidence bound of the 1st percentile leaves .0997.
     found = calibrate(lambda d: np.repeat([np.linspace(0, 0.05, 1000)], len(d), axis=0), 0.1006,

@@ -79,7 +79,6 @@ def test_endpoints_lie_in_the_envelope() -> None:
     assert abs(r.endpoint_coverage[0] - 0.98) < 0.03
 
 
-@pytest.mark.xfail(reason="the envelope at a refined delta* is that of the nearest grid point")
 def test_endpoints_lie_in_the_envelope_of_a_refined_scale() -> None:
     def response(z: np.ndarray) -> np.ndarray:
         return np.exp(-z.max(axis=1) / 0.15)
@@ -167,7 +166,6 @@ def test_failed_at_x_and_in_the_samples_beside_a_healthy_input() -> None:
     assert r.messages[2] == ""
 
 
-@pytest.mark.xfail(reason="NaN that only a walk meets leaves a NaN row under a healthy status")
 def test_failed_where_only_walks_meet_nan() -> None:
     # Exactly one feature away from x: no endpoint and no sample is there.
     def gap(z: np.ndarray) -> np.ndarray:
@@ -178,7 +176,6 @@ def test_failed_where_only_walks_meet_nan() -> None:
     assert r.messages[0]
 
 
-@pytest.mark.xfail(raises=RuntimeError, reason="taken for a model that looks at its batch")
 def test_one_input_whose_endpoints_meet_nan_fails_alone() -> None:
     def corner(z: np.ndarray) -> np.ndarray:
         return np.where(z[:, 0] > 0.97, np.nan, z.sum(axis=1))
@@ -213,7 +210,6 @@ def test_keys_name_the_random_numbers(cells: np.ndarray) -> None:
     np.testing.assert_array_equal(call(x).value, call(x, keys=[0, 1, 2]).value)
 
 
-@pytest.mark.xfail(reason="cell_key hashes the type of a name")
 def test_keys_out_of_an_array_are_the_same_names(cells: np.ndarray) -> None:
     names = [f"cell {i}" for i in range(6)]
     np.testing.assert_array_equal(

@@ -179,9 +179,6 @@ def test_precision_settings_are_off_inside_and_restored_after() -> None:
     assert inside == {("highest", False, False, False)}
 
 
-@pytest.mark.xfail(
-    raises=RuntimeError, reason="the new precision interface of torch makes the old one raise"
-)
 def test_torchs_new_precision_settings_are_respected_too() -> None:
     matmul = torch.backends.cuda.matmul
     kept = matmul.fp32_precision
@@ -194,7 +191,6 @@ def test_torchs_new_precision_settings_are_respected_too() -> None:
         matmul.fp32_precision = kept
 
 
-@pytest.mark.xfail(reason="auto calibrates in float32 whatever its rounding, and finds .087")
 def test_delta_star_is_not_that_of_rounding() -> None:
     # A million with a range of one: float32 rows move by .06 or not at all.
     class Count(torch.nn.Module):

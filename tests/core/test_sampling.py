@@ -64,7 +64,6 @@ def test_cell_keys_know_names_and_rows_apart() -> None:
     assert cell_key("AAAC-1") == cell_key("AAAC-1")
 
 
-@pytest.mark.xfail(reason="cell_key hashes the type of a name: str and numpy.str_ differ")
 def test_cell_keys_see_the_name_not_its_container() -> None:
     # A name keys the same numbers out of a list, a numpy array or a pandas index.
     assert cell_key(np.str_("AAAC-1")) == cell_key("AAAC-1")

@@ -28,8 +28,10 @@ def evaluator(
     return DenseEvaluator(response, np.dtype(dtype), rows)
 
 
-def walker(x: list[float], key: int, delta: float = 1.0, tolerance: float = 1e-9) -> Walker:
-    return Walker(np.array(x), 0, key, delta, (-np.inf, np.inf), tolerance)
+def walker(
+    x: list[float], key: int, delta: float = 1.0, tolerance: float = 1e-9, q_x: float = 0.0
+) -> Walker:
+    return Walker(np.array(x), 0, key, delta, (-np.inf, np.inf), tolerance, q_x)
 
 
 # ---- endpoints
@@ -102,7 +104,10 @@ def walked(domain: Domain, design: Design, x: np.ndarray, key: int, delta: float
 @pytest.mark.parametrize("rows", [1, 5, 1000])
 def test_walks_are_those_of_the_definition(design: Design, mask: list[bool], rows: int) -> None:
     domain = make_domain(-1, 2, 4, mask=mask)
-    walkers = [walker([0.3, -1.0, 2.0, 0.1], 3, 0.7), walker([0.0, 1.0, 0.5, -0.5], 8, 0.2)]
+    inputs = [([0.3, -1.0, 2.0, 0.1], 3, 0.7), ([0.0, 1.0, 0.5, -0.5], 8, 0.2)]
+    walkers = [
+        walker(x, key, delta, q_x=float(response(np.array([x]))[0])) for x, key, delta in inputs
+    ]
     walk(walkers, evaluator(response, 4, rows), domain, design, seed=5)
     for one in walkers:
         dq, dx = walked(domain, design, one.x, one.key, one.delta_star)
@@ -123,7 +128,7 @@ def test_walks_are_those_of_the_definition(design: Design, mask: list[bool], row
 def test_a_step_that_rounds_to_nothing_is_not_counted() -> None:
     # 1e8 in float32 has a spacing of 8: most endpoints within +- 6 are x itself.
     domain = make_domain(0, 2e8, 1)
-    one = walker([1e8], 1, 3e-8, tolerance=1e3)
+    one = walker([1e8], 1, 3e-8, tolerance=1e3, q_x=1e8)
     walk([one], evaluator(lambda z: z[:, 0], 1, dtype=np.float32), domain, Design("uniform", 1, 40),
          seed=0)  # fmt: skip
     got = one.tally.statistics()

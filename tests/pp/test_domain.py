@@ -42,7 +42,8 @@ def test_cells_layer_and_key(adata: AnnData) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"upper": "log1p_cp10k"}, {"lower": "log1p_cp10k"}, {"lower": 0, "upper": "log1p_cp10k"}]
+    "arguments",
+    [{"upper": "log1p_cp10k"}, {"lower": "log1p_cp10k"}, {"lower": 0, "upper": "log1p_cp10k"}],
 )
 def test_what_normalised_counts_can_reach(adata: AnnData, arguments: dict[str, Any]) -> None:
     sx.pp.domain(adata, **arguments)
@@ -79,7 +80,11 @@ def test_a_view_becomes_an_anndata_of_its_own(adata: AnnData) -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "sentence"),
     [
-        ({"lower": 3, "upper": 1}, ValueError, "`lower` must not exceed `upper`.*20 features: gene_0"),
+        (
+            {"lower": 3, "upper": 1},
+            ValueError,
+            "`lower` must not exceed `upper`.*20 features: gene_0",
+        ),
         ({"lower": np.inf}, ValueError, "must be finite"),
         ({"upper": [1, 2, 3]}, ValueError, r"shape \(20,\)"),
         ({"upper": "best"}, KeyError, "'best' is neither"),

@@ -41,7 +41,9 @@ def net() -> nn.Module:
 
 def test_a_linear_model_gives_its_weights_everywhere(adata: AnnData) -> None:
     sx.tl.sensx(adata, linear, **SMALL)
-    expected = np.where(adata.var["sensx_upper"] > adata.var["sensx_lower"], np.abs(weights()), np.nan)
+    expected = np.where(
+        adata.var["sensx_upper"] > adata.var["sensx_lower"], np.abs(weights()), np.nan
+    )
     np.testing.assert_allclose(
         adata.layers["sensx"], np.tile(expected, (adata.n_obs, 1)), rtol=1e-5
     )
@@ -52,7 +54,12 @@ def test_every_slot_of_the_contract_is_written_and_nothing_else(
     adata: AnnData, net: nn.Module
 ) -> None:
     before = adata.copy()
-    sx.tl.sensx(adata, net, statistics=("value", "rank", "mean", "std", "change", "shapley", "se", "n"), **SMALL)
+    sx.tl.sensx(
+        adata,
+        net,
+        statistics=("value", "rank", "mean", "std", "change", "shapley", "se", "n"),
+        **SMALL,
+    )
     assert set(adata.obs) - set(before.obs) == {
         f"sensx_{name}" for name in ("delta_star", "status", "target", "qoi")
     }
@@ -69,7 +76,9 @@ def test_every_slot_of_the_contract_is_written_and_nothing_else(
     assert list(adata.obs["sensx_status"].cat.categories) == list(sx.core.STATUSES)
     assert adata.obsm["sensx_envelope"].shape == (adata.n_obs, 3, 2)
     stored = adata.uns["sensx"]
-    assert {"params", "deltas", "noise_floor", "versions", "rankings", "names", "scores"} <= set(stored)
+    assert {"params", "deltas", "noise_floor", "versions", "rankings", "names", "scores"} <= set(
+        stored
+    )
     assert list(stored["rankings"].columns[:9]) == [
         "group", "names", "rank", "value", "value_se", "change", "mean", "presence", "n_cells",
     ]  # fmt: skip
@@ -90,7 +99,7 @@ def test_layers_are_those_of_core_explain(adata: AnnData, net: nn.Module) -> Non
         **SMALL,
     )
     np.testing.assert_array_equal(adata.layers["sensx"], direct.value.astype(np.float32))
-    np.testing.assert_array_equal(adata.layers["sensx_rank"] if "sensx_rank" in adata.layers else direct.rank, direct.rank)
+    np.testing.assert_array_equal(adata.layers.get("sensx_rank", direct.rank), direct.rank)
     np.testing.assert_array_equal(adata.obs["sensx_delta_star"], direct.delta_star)
     np.testing.assert_array_equal(adata.obs["sensx_status"].astype(str), direct.status)
 
@@ -180,7 +189,9 @@ def test_rankings_are_means_over_the_cells_of_a_target(adata: AnnData, net: nn.M
     sx.tl.sensx(adata, net, statistics=("value", "change", "mean"), rank_by="change", **SMALL)
     table = adata.uns["sensx"]["rankings"]
     for group, part in table.groupby("group"):
-        own = ((adata.obs["sensx_target"] == group) & ~np.isnan(adata.layers["sensx"][:, 1])).to_numpy()
+        own = (
+            (adata.obs["sensx_target"] == group) & ~np.isnan(adata.layers["sensx"][:, 1])
+        ).to_numpy()
         gene = adata.var_names.get_indexer(part["names"])
         value = adata.layers["sensx"][own].astype(np.float64)
         np.testing.assert_allclose(part["value"], value.mean(axis=0)[gene], rtol=1e-5)
@@ -229,7 +240,9 @@ def test_an_unnamed_net_with_one_logit_has_the_target_1(adata: AnnData) -> None:
 
 def test_binary_nets_in_a_mapping_are_explained_one_by_one(adata: AnnData) -> None:
     torch.manual_seed(0)
-    nets = {name: nn.Sequential(nn.Linear(20, 4), nn.ReLU(), nn.Linear(4, 1)).eval() for name in "ABC"}
+    nets = {
+        name: nn.Sequential(nn.Linear(20, 4), nn.ReLU(), nn.Linear(4, 1)).eval() for name in "ABC"
+    }
     sx.tl.sensx(adata, nets, target="cell_type", **SMALL)
     for name, net in nets.items():
         own = (adata.obs["cell_type"] == name).to_numpy()
@@ -277,7 +290,9 @@ def test_scanpy_draws_the_result_also_after_a_round_trip(
     sc.pl.rank_genes_groups(back, key="sensx", show=False)
     frame = sc.get.rank_genes_groups_df(back, group=None, key="sensx")
     assert set(frame["names"]) <= set(adata.var_names)
-    sc.pl.dotplot(back, back.var_names[:4].tolist(), groupby="sensx_target", layer="sensx", show=False)
+    sc.pl.dotplot(
+        back, back.var_names[:4].tolist(), groupby="sensx_target", layer="sensx", show=False
+    )
 
 
 def test_the_seed_and_the_copy(adata: AnnData, net: nn.Module) -> None:
