@@ -35,7 +35,7 @@ def trained(X: np.ndarray, y: np.ndarray, *, epochs: int = 20, batch: int = 256)
     for n_in, n_out in itertools.pairwise(sizes):
         layers += [nn.Linear(n_in, n_out), nn.ReLU()]
     net = nn.Sequential(*layers, nn.Linear(50, 1))
-    rows, labels = torch.as_tensor(X, dtype=torch.float32), torch.as_tensor(y, dtype=torch.float32)
+    rows, labels = torch.as_tensor(X, dtype=torch.float32), torch.tensor(y, dtype=torch.float32)
     optimiser = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=1e-4)
     n_train, n_fit = int(0.8 * N), int(0.9 * N)
     best, kept = -1.0, net.state_dict()

@@ -12,7 +12,7 @@ from sensx_sc.core.walks import place
 if TYPE_CHECKING:
     from sensx_sc.core.arrays import Floats
     from sensx_sc.core.domain import Domain
-    from sensx_sc.evaluators.dense import DenseEvaluator
+    from sensx_sc.evaluators.protocol import Evaluator
 
 _SAME = 1e-5  # relative difference of outputs that a repeated call may show
 _ELSEWHERE = 1e-2  # and a call in another batch: half precision stays far below
@@ -58,7 +58,7 @@ def check_names(
     raise ValueError(msg)
 
 
-def check_model(x: Floats, domain: Domain, evaluator: DenseEvaluator, *, seed: int) -> None:
+def check_model(x: Floats, domain: Domain, evaluator: Evaluator, *, seed: int) -> None:
     """Call the model twice on the same rows, then once more at other places of other batches.
 
     Parameters

@@ -14,9 +14,10 @@ from sensx_sc.core.calibration import delta_grid
 from sensx_sc.core.checks import check_model, check_names
 from sensx_sc.core.domain import OUT_OF_DOMAIN, admit, clip, make_domain
 from sensx_sc.core.precision import PRECISIONS
-from sensx_sc.core.sampling import make_design
+from sensx_sc.core.sampling import cell_key, make_design, uniforms
 from sensx_sc.core.statistics import RANK_BY
-from sensx_sc.evaluators.dense import DenseEvaluator
+from sensx_sc.core.walks import place
+from sensx_sc.evaluators.choose import choose_evaluator
 from sensx_sc.models.as_model import as_model
 from sensx_sc.models.qoi import make_response
 from sensx_sc.settings import settings
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
     from sensx_sc.core.precision import Precision
     from sensx_sc.core.sampling import Design, DesignName
     from sensx_sc.core.statistics import RankBy
+    from sensx_sc.evaluators.protocol import Evaluator
     from sensx_sc.models.qoi import Qoi, Response
 
+_N_PROBES = 6
 _MOST_ROWS = 16_384
 _BATCH_SHARE = 1 / 16  # of the memory budget: rows, their making and a net's first layers
 
@@ -100,7 +103,8 @@ class Run:
     extend: bool
     design: Design
     options: Options
-    evaluators: dict[str, DenseEvaluator]
+    evaluators: dict[str, Evaluator]
+    why: str
 
     @property
     def params(self) -> dict[str, Any]:
@@ -118,7 +122,7 @@ class Run:
             "n_features": self.domain.n_features,
             "n_tested": len(self.domain.free),
             "out_of_domain": self.out_of_domain,
-            "evaluator": "dense",
+            "evaluator": next(iter(self.evaluators.values())).name,
             "estimator": "walks",
             "rows_a_batch": rows,
         }
@@ -162,16 +166,17 @@ def prepare(
         raise ValueError(msg)
     response = make_response(ready, qoi)
     domain = admit(rows, domain, out_of_domain=out_of_domain, names=labels)
-    evaluators = _evaluators(response, n, batch_size, options.precision)
-    run = Run(response, domain, out_of_domain, grid, extend, plan, options, evaluators)
+    probes = _probes(clip(dense(rows[:2]), domain), domain)
+    evaluators, why = _evaluators(response, batch_size, options.precision, probes)
+    run = Run(response, domain, out_of_domain, grid, extend, plan, options, evaluators, why)
     check_model(read(rows[:4], run), domain, next(iter(evaluators.values())), seed=options.seed)
     return run
 
 
 def _evaluators(
-    response: Response, n_features: int, batch_size: int | str, precision: Precision
-) -> dict[str, DenseEvaluator]:
-    """One evaluator for each type of rows, the model's preferred type first."""
+    response: Response, batch_size: int | str, precision: Precision, probes: Floats
+) -> tuple[dict[str, Evaluator], str]:
+    """One evaluator for each type of rows, the model's preferred type first; and why these."""
     available = [str(dtype).removeprefix("torch.") for dtype in response.model.dtypes]
     if precision != "auto":
         if precision not in available:
@@ -182,11 +187,22 @@ def _evaluators(
             raise ValueError(msg)
         # float64 stays at hand to measure what float32 loses.
         available.sort(key=lambda name: name != precision)
-    made = {}
+    made: dict[str, Evaluator] = {}
+    why = ""
     for name in available:
         dtype: np.dtype[np.floating] = np.dtype(name)
-        made[name] = DenseEvaluator(response, dtype, _rows(batch_size, n_features * dtype.itemsize))
-    return made
+        together = _rows(batch_size, probes.shape[1] * dtype.itemsize)
+        made[name], reason = choose_evaluator(response, dtype, together, probes)
+        why = why or reason
+    return made, why
+
+
+def _probes(x: Floats, domain: Domain) -> Floats:
+    """Rows on which the parts of a model are held against the whole."""
+    rows = np.concatenate([x, np.repeat(x[:1], _N_PROBES, axis=0)])
+    u = uniforms(0, cell_key("probes"), "calibration", 0, _N_PROBES, domain.n_features)
+    rows[len(x) :, domain.free] = place(u[:, domain.free], x[0], domain, 1.0)
+    return rows
 
 
 def _rows(batch_size: int | str, row_bytes: int) -> int:

@@ -31,6 +31,8 @@ class DenseEvaluator:
         Rows of one call.
     """
 
+    name = "dense"
+
     def __init__(self, response: Response, dtype: np.dtype[np.floating], rows: int) -> None:
         self.response = response
         self.dtype = np.dtype(dtype)

@@ -21,14 +21,21 @@ class Evaluator(Protocol):
 
     Attributes
     ----------
+    name
+        For messages.
     dtype
         Floating-point type of the rows that the model is given.
     rows
         How many rows the model is given at once.
     """
 
+    name: str
     dtype: np.dtype[np.floating]
     rows: int
+
+    def outputs(self, x: Floats) -> Floats:
+        """The model's outputs (B, K) for rows (B, n)."""
+        ...
 
     def at(self, x: Floats, target: Ints) -> Floats:
         """Q of rows (B, n), each for its own target (B,); returns (B,)."""

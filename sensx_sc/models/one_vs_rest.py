@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
-from sensx_sc.models.qoi import make_response
+from sensx_sc.models.qoi import Response, make_response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
     from torch import Tensor
 
     from sensx_sc.models.model import Model, OutputKind
+    from sensx_sc.models.qoi import Floats, Ints
+
+
+class BinaryResponse(Response):
+    """The probability of a binary classifier's class, its last output, whatever the target."""
+
+    def of_outputs(self, outputs: Floats, target: Ints) -> Floats:
+        if outputs.shape[1] > 2:
+            msg = (
+                f"the classifiers of a mapping must be binary; {self.model.name} has "
+                f"{outputs.shape[1]} outputs."
+            )
+            raise ValueError(msg)
+        return super().of_outputs(outputs, np.full(len(outputs), outputs.shape[1] - 1))
 
 
 class OneVsRest:
@@ -41,7 +55,10 @@ class OneVsRest:
         self.source = self.members = dict(members)
         self.name = f"{len(members)} binary classifiers"
         self.output_names = tuple(map(str, members))
-        self._responses = [make_response(member, "probability") for member in members.values()]
+        self.responses = [
+            BinaryResponse(member, make_response(member, "probability").qoi)
+            for member in members.values()
+        ]
         first, *others = members.values()
         self.feature_names = first.feature_names
         self.dtypes = tuple(
@@ -63,18 +80,9 @@ class OneVsRest:
         return next(iter(self.members.values())).device(dtype)
 
     def outputs(self, rows: Tensor) -> Tensor:
-        each = [torch.as_tensor(self.output(rows, k)) for k in range(len(self._responses))]
+        each = [torch.as_tensor(self.output(rows, k)) for k in range(len(self.responses))]
         return torch.stack(each, dim=1)
 
-    def output(self, rows: Tensor, k: int) -> np.ndarray:
+    def output(self, rows: Tensor, k: int) -> Floats:
         """Probability (B,) of one class: the other classifiers are not run."""
-        response = self._responses[k]
-        outputs: Any = response.outputs(rows)
-        if outputs.shape[1] > 2:
-            msg = (
-                f"the classifier of {self.output_names[k]!r} must be binary; it has "
-                f"{outputs.shape[1]} outputs."
-            )
-            raise ValueError(msg)
-        positive = torch.full((len(outputs),), outputs.shape[1] - 1)
-        return response.of_outputs(outputs, positive.numpy())
+        return self.responses[k](rows, np.zeros(len(rows), dtype=np.int64))

@@ -55,7 +55,7 @@ class TorchModel:
         return self._device
 
     def outputs(self, rows: Tensor) -> Tensor:
-        returned: Any = self._module(rows.dtype)(rows)
+        returned: Any = self.module(rows.dtype)(rows)
         if not isinstance(returned, torch.Tensor):
             msg = (
                 f"the module {self.name} must return a tensor of shape (B,) or (B, K); got "
@@ -64,7 +64,8 @@ class TorchModel:
             raise TypeError(msg)
         return returned.reshape(as_matrix(tuple(returned.shape), len(rows), self.name))
 
-    def _module(self, dtype: torch.dtype) -> nn.Module:
+    def module(self, dtype: torch.dtype) -> nn.Module:
+        """The copy of the module for rows of a type, on their device."""
         if dtype not in self._copies:
             clone = copy.deepcopy(self.source).to(device=self.device(dtype), dtype=dtype)
             self._copies[dtype] = clone.requires_grad_(requires_grad=False)

@@ -337,10 +337,11 @@ def _log_plan(n_cells: int, n_obs: int, n_features: int, run: Run, source: str) 
         source,
     )
     logger.info(
-        "sensx: about %.3g model evaluations (%.3g a cell) in batches of up to %d rows.",
+        "sensx: about %.3g evaluations (%.3g a cell), up to %d at once, %s.",
         float(a_cell * n_cells),
         float(a_cell),
         rows,
+        run.why,
     )
     if n_cells < n_obs / 10 and n_obs * n_features > 10**8:
         logger.info(

@@ -72,7 +72,7 @@ def test_two_column_classifiers_count_as_their_second_column() -> None:
     ("members", "sentence"),
     [
         ({}, "at least one"),
-        ({"a": nn.Linear(3, 4).eval()}, "'a' must be binary; it has 4 outputs"),
+        ({"a": nn.Linear(3, 4).eval()}, "must be binary; Linear has 4 outputs"),
         ({"a": lambda rows: rows[:, 0]}, "plain values"),
         (
             {

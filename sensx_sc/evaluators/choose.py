@@ -1,0 +1,100 @@
+"""The fastest evaluator that is exact for a model, and why it is not a faster one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from sensx_sc.evaluators.dense import DenseEvaluator
+from sensx_sc.evaluators.routed import RoutedEvaluator
+from sensx_sc.evaluators.sklearn_linear import Untranslatable, as_module
+from sensx_sc.evaluators.stem import Stem, StemEvaluator
+from sensx_sc.evaluators.trace import NoStemError, find_stem
+from sensx_sc.models.one_vs_rest import OneVsRest
+from sensx_sc.models.qoi import full_precision
+from sensx_sc.models.sklearn_estimator import SklearnModel
+from sensx_sc.models.torch_module import TorchModel
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from sensx_sc.evaluators.protocol import Floats
+    from sensx_sc.models.qoi import Response
+
+# A stem is as wide as what a step costs: beyond this share of the input rows are as cheap.
+_WIDEST = 0.5
+_AGREEMENT = {torch.float64: 1e-9, torch.float32: 1e-3}
+
+
+def choose_evaluator(
+    response: Response, dtype: np.dtype[np.floating], rows: int, probes: Floats
+) -> tuple[DenseEvaluator | RoutedEvaluator, str]:
+    """Make an evaluator for a response.
+
+    A model whose graph proves that it starts with something affine, and whose stem gives the
+    model's own outputs on the probes, is evaluated step by step; any other row by row.
+
+    Parameters
+    ----------
+    response
+        Model and quantity of interest.
+    dtype, rows
+        Type of rows, and how many the model is given at once.
+    probes
+        Some rows of the domain, (B, n).
+
+    Returns
+    -------
+    The evaluator, and one sentence's end on why it is this one.
+    """
+    dense = DenseEvaluator(response, dtype, rows)
+    model = response.model
+    if isinstance(model, OneVsRest) and response.qoi == "probability":
+        found = [choose_evaluator(own, dtype, rows, probes) for own in model.responses]
+        members = [member for member, _ in found if isinstance(member, DenseEvaluator)]
+        if len(members) == len(found):
+            return RoutedEvaluator(dense, members), found[0][1]
+    try:
+        stem = _stem(response, dense, probes)
+    except NoStemError as reason:
+        return dense, f"row by row, because {reason}"
+    why = f"by an affine stem of {stem.width} outputs: a step moves along one of its columns"
+    return StemEvaluator(response, dtype, rows, stem), why
+
+
+def _stem(response: Response, dense: DenseEvaluator, probes: Floats) -> Stem:
+    dtype = torch.float32 if dense.dtype == np.float32 else torch.float64
+    device = response.model.device(dtype)
+    n = probes.shape[1]
+    with torch.inference_mode():
+        stem = find_stem(_module(response, dtype), n, dtype, device)
+    if stem.width > _WIDEST * n:
+        msg = f"its affine stem has {stem.width} outputs for {n} features, so rows are as cheap"
+        raise NoStemError(msg)
+    expected = dense.outputs(probes)
+    with full_precision():
+        rows = torch.as_tensor(probes, dtype=dtype, device=device)
+        found = stem.outputs(stem.states(rows)).cpu().double().numpy()
+    same = found.shape == expected.shape and np.allclose(
+        found, expected, rtol=_AGREEMENT[dtype], atol=_AGREEMENT[dtype] * np.abs(expected).max()
+    )
+    if not same:
+        msg = "its affine stem does not give its outputs"
+        raise NoStemError(msg)
+    return stem
+
+
+def _module(response: Response, dtype: torch.dtype) -> nn.Module:
+    model = response.model
+    if isinstance(model, TorchModel):
+        return model.module(dtype)
+    if isinstance(model, SklearnModel):
+        try:
+            return as_module(model)
+        except Untranslatable as estimator:
+            msg = f"{estimator} has no affine stem that is known"
+            raise NoStemError(msg) from estimator
+    msg = f"{model.name} is a black box"
+    raise NoStemError(msg)

@@ -1,0 +1,70 @@
+"""The evaluator for independent outputs: each input goes to the evaluator of its own output."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sensx_sc.evaluators.dense import DenseEvaluator
+    from sensx_sc.evaluators.protocol import Floats, Ints
+
+
+class RoutedEvaluator:
+    """Binary classifiers in a mapping, each with the fastest evaluator that is exact for it.
+
+    Parameters
+    ----------
+    whole
+        Evaluator of all outputs together.
+    members
+        Evaluator of each output.
+    """
+
+    def __init__(self, whole: DenseEvaluator, members: list[DenseEvaluator]) -> None:
+        self.whole = whole
+        self.members = members
+        self.dtype = whole.dtype
+        self.rows = max(member.rows for member in members)
+        names = dict.fromkeys(member.name for member in members)
+        self.name = "/".join(names)
+
+    def outputs(self, x: Floats) -> Floats:
+        """The model's outputs (B, K) for rows (B, n)."""
+        return self.whole.outputs(x)
+
+    def _routes(self, target: Ints) -> Iterator[tuple[DenseEvaluator, Ints]]:
+        """Each member that is needed, and the entries of ``target`` that need it."""
+        for k in np.unique(target):
+            yield self.members[k], np.flatnonzero(target == k)
+
+    def at(self, x: Floats, target: Ints) -> Floats:
+        q = np.empty(len(x))
+        for member, rows in self._routes(target):
+            q[rows] = member.at(x[rows], target[rows])
+        return q
+
+    def sweep(
+        self, x: Floats, target: int, free: Ints, down: Floats, up: Floats, u: Floats
+    ) -> Floats:
+        return self.members[target].sweep(x, target, free, down, up, u)
+
+    def walks(
+        self,
+        x: Floats,
+        target: Ints,
+        q_x: Floats,
+        cell: Ints,
+        free: Ints,
+        endpoint: Floats,
+        order: Ints,
+    ) -> Floats:
+        q = np.empty(order.shape)
+        for member, walks in self._routes(target[cell]):
+            q[walks] = member.walks(
+                x, target, q_x, cell[walks], free, endpoint[walks], order[walks]
+            )
+        return q

@@ -1,0 +1,59 @@
+"""Binary classifiers in a mapping: each has the evaluator that fits it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import sensx_sc as sx
+from sensx_sc.evaluators.choose import choose_evaluator
+from sensx_sc.evaluators.routed import RoutedEvaluator
+from sensx_sc.models.qoi import make_response
+
+N = 30
+
+
+@pytest.fixture
+def members() -> dict[str, nn.Module]:
+    torch.manual_seed(1)
+    return {
+        "stem": nn.Sequential(nn.Linear(N, 6), nn.ReLU(), nn.Linear(6, 1)).eval(),
+        "dense": nn.Sequential(nn.LayerNorm(N), nn.Linear(N, 1)).eval(),
+    }
+
+
+def test_each_member_is_explained_as_on_its_own(members: dict[str, nn.Module]) -> None:
+    x = np.random.default_rng(0).random((4, N))
+    target = ["stem", "dense", "dense", "stem"]
+    both = sx.core.explain(
+        x, members, lower=0, upper=3, target=target, tau=0.01, n_walks=40, precision="float64"
+    )
+    assert both.params["evaluator"] == "stem/dense"
+    for i, name in enumerate(target):
+        alone = sx.core.explain(
+            x[i : i + 1], members[name], lower=0, upper=3, tau=0.01, n_walks=40, keys=[i],
+            precision="float64",
+        )  # fmt: skip
+        assert both.status[i] == alone.status[0]
+        assert both.delta_star[i] == alone.delta_star[0]
+        np.testing.assert_allclose(both.value[i], alone.value[0], rtol=1e-9)
+
+
+def test_another_quantity_than_the_probability_is_evaluated_whole(
+    members: dict[str, nn.Module], rng: np.random.Generator
+) -> None:
+    model = sx.models.as_model(members)
+    probes = rng.random((5, N))
+    chosen, _ = choose_evaluator(make_response(model, "auto"), np.dtype(np.float64), 64, probes)
+    assert isinstance(chosen, RoutedEvaluator)
+    whole, why = choose_evaluator(make_response(model, "logit"), np.dtype(np.float64), 64, probes)
+    assert not isinstance(whole, RoutedEvaluator)
+    assert "black box" in why
+    np.testing.assert_allclose(
+        whole.at(probes, np.ones(5, dtype=np.int64)),
+        np.log(chosen.at(probes, np.ones(5, dtype=np.int64)))
+        - np.log1p(-chosen.at(probes, np.ones(5, dtype=np.int64))),
+        rtol=1e-6,
+    )

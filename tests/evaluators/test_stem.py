@@ -1,0 +1,277 @@
+"""Stem evaluation returns the numbers of dense evaluation, for a zoo of models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import sensx_sc as sx
+from sensx_sc.core import make_domain
+from sensx_sc.core.sampling import endpoints, make_design, orders, uniforms
+from sensx_sc.core.walks import place
+from sensx_sc.evaluators import DenseEvaluator, choose
+from sensx_sc.evaluators.choose import choose_evaluator
+from sensx_sc.evaluators.stem import StemEvaluator
+from sensx_sc.models.qoi import make_response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sensx_sc.evaluators.protocol import Evaluator
+
+N = 60
+
+
+class Model(nn.Module):
+    """A small net whose forward pass is a function of itself and the rows."""
+
+    def __init__(self, function: Callable[[Any, torch.Tensor], torch.Tensor], **parts: Any) -> None:
+        super().__init__()
+        self.function = function
+        for name, part in parts.items():
+            if isinstance(part, torch.Tensor):
+                self.register_buffer(name, part)
+            else:
+                setattr(self, name, part)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return self.function(self, rows)
+
+
+def tail(width: int = 8, outputs: int = 3) -> nn.Sequential:
+    return nn.Sequential(nn.Tanh(), nn.Linear(width, 5), nn.GELU(), nn.Linear(5, outputs))
+
+
+def batch_norm(size: int = N) -> nn.BatchNorm1d:
+    layer = nn.BatchNorm1d(size)
+    layer.running_mean, layer.running_var = torch.randn(size), torch.rand(size) + 0.3
+    nn.init.normal_(layer.weight)
+    nn.init.normal_(layer.bias)
+    return layer
+
+
+def masked_linear() -> nn.Linear:
+    layer = nn.Linear(N, 8)
+    layer.weight.data[:, ::3] = 0
+    return layer
+
+
+def attend(self: Any, rows: torch.Tensor) -> torch.Tensor:
+    weights = torch.softmax(rows * self.a, dim=1)
+    return self.tail(self.first(rows * weights))
+
+
+WITH_STEM: dict[str, Callable[[], nn.Module]] = {
+    "paper": lambda: nn.Sequential(nn.Linear(N, 8), nn.ReLU(), nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 1)),
+    "logistic": lambda: nn.Linear(N, 1),
+    "softmax regression": lambda: nn.Linear(N, 6),
+    "tanh": lambda: nn.Sequential(nn.Linear(N, 8), tail()),
+    "no bias": lambda: nn.Sequential(nn.Linear(N, 8, bias=False), tail()),
+    "dropout first": lambda: nn.Sequential(nn.Dropout(0.3), nn.Linear(N, 8), nn.Dropout(), tail()),
+    "batch norm first": lambda: nn.Sequential(batch_norm(), nn.Linear(N, 8), tail()),
+    "batch norm after": lambda: nn.Sequential(nn.Linear(N, 8), batch_norm(8), tail()),
+    "layer norm after": lambda: nn.Sequential(nn.Linear(N, 8), nn.LayerNorm(8), tail()),
+    "log1p first": lambda: Model(lambda m, x: m.tail(m.first(torch.log1p(x))), first=nn.Linear(N, 8), tail=tail()),
+    "method log1p": lambda: Model(lambda m, x: m.tail(m.first(x.log1p())), first=nn.Linear(N, 8), tail=tail()),
+    "scaled": lambda: Model(lambda m, x: m.tail(m.first((x - m.mean) / m.sd)), first=nn.Linear(N, 8), tail=tail(), mean=torch.randn(N), sd=torch.rand(N) + 0.5),
+    "number arithmetic": lambda: Model(lambda m, x: m.tail(m.first(2 - 3 * x / 4 + 1)), first=nn.Linear(N, 8), tail=tail()),
+    "scaled log": lambda: Model(lambda m, x: m.tail(m.first(torch.log1p(x * m.s) - m.t)), first=nn.Linear(N, 8), tail=tail(), s=torch.rand(N) + 0.1, t=torch.randn(N)),
+    "reciprocal": lambda: Model(lambda m, x: m.tail(m.first(m.s / (x + 1))), first=nn.Linear(N, 8), tail=tail(), s=torch.rand(N)),
+    "relu first": lambda: nn.Sequential(nn.ReLU(), nn.Linear(N, 8), tail()),
+    "square first": lambda: Model(lambda m, x: m.tail(m.first(torch.square(x))), first=nn.Linear(N, 8), tail=tail()),
+    "functional linear": lambda: Model(lambda m, x: m.tail(functional.linear(x, m.w, m.b)), tail=tail(), w=torch.randn(8, N), b=torch.randn(8)),
+    "matmul": lambda: Model(lambda m, x: m.tail(x @ m.w), tail=tail(), w=torch.randn(N, 8)),
+    "slice": lambda: Model(lambda m, x: m.tail(m.first(x[:, 10:40])), first=nn.Linear(30, 8), tail=tail()),
+    "index list": lambda: Model(lambda m, x: m.tail(m.first(x[:, [5, 3, 50]])), first=nn.Linear(3, 8), tail=tail()),
+    "index tensor": lambda: Model(lambda m, x: m.tail(m.first(x[:, m.at])), first=nn.Linear(20, 8), tail=tail(), at=torch.randperm(N)[:20]),
+    "two slices joined": lambda: Model(lambda m, x: m.tail(m.first(torch.cat([x[:, 40:], x[:, :10]], dim=1))), first=nn.Linear(30, 8), tail=tail()),
+    "a feature twice": lambda: Model(lambda m, x: m.tail(m.first(torch.cat([x, x], 1))), first=nn.Linear(2 * N, 8), tail=tail()),
+    "two branches": lambda: Model(lambda m, x: m.tail(torch.cat([torch.relu(m.a(x)), torch.tanh(m.b(x))], 1)), a=nn.Linear(N, 3), b=nn.Linear(N, 5), tail=tail()),
+    "gated": lambda: Model(lambda m, x: m.tail(torch.sigmoid(m.a(x)) * m.b(torch.log1p(x))), a=nn.Linear(N, 8), b=nn.Linear(N, 8), tail=tail()),
+    "branch on a slice": lambda: Model(lambda m, x: m.tail(m.a(x) + m.b(x[:, :20])), a=nn.Linear(N, 8), b=nn.Linear(20, 8), tail=tail()),
+    "linear then linear": lambda: nn.Sequential(nn.Linear(N, 8), nn.Linear(8, 8), tail()),
+    "attention over parts": lambda: Model(lambda m, x: m.tail(torch.softmax(m.a(x), 1) * m.b(x)), a=nn.Linear(N, 8), b=nn.Linear(N, 8), tail=tail()),
+    "zero columns": lambda: nn.Sequential(masked_linear(), tail()),
+    "flatten": lambda: nn.Sequential(nn.Flatten(), nn.Linear(N, 8), tail()),
+    "squeezed": lambda: Model(lambda m, x: m.tail(m.first(x)).squeeze(1), first=nn.Linear(N, 8), tail=tail(outputs=1)),
+    "library size beside": lambda: Model(lambda m, x: m.tail(m.first(x) / (1 + (x @ m.ones) ** 2)), first=nn.Linear(N, 8), tail=tail(), ones=torch.ones(N, 1)),
+}  # fmt: skip
+
+WITHOUT_STEM: dict[str, tuple[Callable[[], nn.Module], str]] = {
+    "residual input": (lambda: Model(lambda m, x: m.out(x + m.b(torch.relu(m.a(x)))), a=nn.Linear(N, 8), b=nn.Linear(8, N), out=nn.Linear(N, 1)), "add"),
+    "own library size": (lambda: Model(lambda m, x: m.tail(m.first(x / x.sum(1, keepdim=True))), first=nn.Linear(N, 8), tail=tail()), "sum"),
+    "attention over genes": (lambda: Model(attend, a=torch.randn(N), first=nn.Linear(N, 8), tail=tail()), "softmax"),
+    "layer norm first": (lambda: nn.Sequential(nn.LayerNorm(N), nn.Linear(N, 8), tail()), "LayerNorm"),
+    "product of inputs": (lambda: Model(lambda m, x: m.tail(m.first(x * x)), first=nn.Linear(N, 8), tail=tail()), "mul"),
+    "maximum of inputs": (lambda: Model(lambda m, x: m.tail(m.first(x)) + x.max(dim=1, keepdim=True).values, first=nn.Linear(N, 8), tail=tail()), "max"),
+    "two factors": (lambda: Model(lambda m, x: (m.a(x) @ x.T).sum(1, keepdim=True), a=nn.Linear(N, N)), "getattr"),
+    "data-dependent": (lambda: Model(lambda m, x: m.first(x) if x.sum() > 0 else -m.first(x), first=nn.Linear(N, 1)), "traced"),
+    "the input in the output": (lambda: Model(lambda m, x: torch.cat([m.first(x), x], 1), first=nn.Linear(N, 1)), "cat"),
+    "wide": (lambda: nn.Sequential(nn.Linear(N, 50), tail(50)), "50 outputs for 60 features"),
+    "embedding": (lambda: Model(lambda m, x: m.e(x.long()).sum((1, 2)), e=nn.Embedding(10, 2)), "long"),
+    "convolution": (lambda: nn.Sequential(nn.Unflatten(1, (1, N)), nn.Conv1d(1, 2, 3), nn.Flatten(), nn.Linear(2 * N - 4, 1)), "Unflatten"),
+}  # fmt: skip
+
+
+def built(make: Callable[[], nn.Module]) -> nn.Module:
+    torch.manual_seed(3)
+    return make().eval()
+
+
+def evaluator_of(model: Any, probes: np.ndarray, dtype: type = np.float64) -> tuple[Evaluator, str]:
+    ready = sx.models.as_model(model, n_features=N, device="cpu")
+    qoi = "probability" if ready.kind != "value" else "value"
+    return choose_evaluator(make_response(ready, qoi), np.dtype(dtype), 512, probes)
+
+
+@pytest.fixture
+def cells(rng: np.random.Generator) -> np.ndarray:
+    """Three cells, most of whose genes are zero; one gene at its upper bound."""
+    x = np.where(rng.random((3, N)) < 0.7, 0.0, 3 * rng.random((3, N)))
+    x[0, 1] = 5.0
+    return x
+
+
+def compare(fast: Evaluator, cells: np.ndarray, mask: np.ndarray, rtol: float = 1e-9) -> None:
+    """Rows, neighbourhoods and walks, against dense evaluation of the same response."""
+    slow = DenseEvaluator(fast.response, fast.dtype, 512)  # type: ignore[attr-defined]
+    domain = make_domain(0, 5, N, mask=mask)
+    free, target = domain.free, np.zeros(len(cells), dtype=np.int64)
+    np.testing.assert_allclose(fast.at(cells, target), slow.at(cells, target), rtol=rtol)
+    deltas = np.geomspace(1e-3, 1, 12)
+    u = uniforms(0, 5, "calibration", 0, 33, N)[:, free]
+    for x in cells:
+        down, up = (
+            np.stack(part) for part in zip(*(domain.reach(x, d) for d in deltas), strict=True)
+        )
+        got, expected = (one.sweep(x, 0, free, down, up, u) for one in (fast, slow))
+        np.testing.assert_allclose(got, expected, rtol=rtol, atol=rtol)
+    design = make_design("balanced", 24)
+    blocks = range(design.n_blocks)
+    order = np.concatenate([orders(0, k, design, blocks, N, free) for k in range(len(cells))])
+    end = np.concatenate([
+        place(endpoints(0, k, design, blocks, N, free), cells[k], domain, 0.6)
+        for k in range(len(cells))
+    ])  # fmt: skip
+    cell = np.repeat(np.arange(len(cells)), design.n_walks)
+    q_x = slow.at(cells, target)
+    got, expected = (one.walks(cells, target, q_x, cell, free, end, order) for one in (fast, slow))
+    np.testing.assert_allclose(got, expected, rtol=rtol, atol=rtol)
+
+
+@pytest.mark.parametrize("few", [False, True], ids=["all", "masked"])
+@pytest.mark.parametrize("name", WITH_STEM)
+def test_the_zoo_is_evaluated_by_its_stem_with_the_same_numbers(
+    name: str, few: bool, cells: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Small chunks, so that walks cross several of them.
+    monkeypatch.setattr("sensx_sc.evaluators.stem._STATE_BYTES", 64 * 64)
+    fast, why = evaluator_of(built(WITH_STEM[name]), cells)
+    assert isinstance(fast, StemEvaluator), why
+    mask = np.arange(N) % 4 != 1 if few else np.ones(N, dtype=bool)
+    compare(fast, cells, mask)
+
+
+@pytest.mark.parametrize("name", WITHOUT_STEM)
+def test_a_near_miss_has_no_stem(name: str, cells: np.ndarray) -> None:
+    make, reason = WITHOUT_STEM[name]
+    slow, why = evaluator_of(built(make), cells + 0.1)
+    assert type(slow) is DenseEvaluator
+    assert reason in why
+
+
+@pytest.mark.parametrize("name", ["paper", "gated", "log1p first", "softmax regression"])
+def test_single_precision_and_every_device(name: str, cells: np.ndarray, device: str) -> None:
+    model = sx.models.as_model(built(WITH_STEM[name]), device=device)
+    response = make_response(model, "probability")
+    fast, why = choose_evaluator(response, np.dtype(np.float32), 512, cells)
+    assert isinstance(fast, StemEvaluator), why
+    compare(fast, cells, np.ones(N, dtype=bool), rtol=2e-5)
+
+
+@pytest.mark.parametrize("name", ["paper", "zero columns", "two branches", "scaled log"])
+def test_explanations_are_those_of_dense_evaluation(
+    name: str, cells: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = built(WITH_STEM[name])
+    for parameter in net.parameters():
+        parameter.data *= 3
+    arguments: dict[str, Any] = {
+        "lower": 0, "upper": 5, "n_walks": 40, "n_samples": 200, "precision": "float64",
+    }  # fmt: skip
+    fast = sx.core.explain(cells, net, **arguments)
+    assert fast.params["evaluator"] == "stem"
+
+    def refuse(*_: object) -> None:
+        msg = "for the comparison"
+        raise choose.NoStemError(msg)
+
+    monkeypatch.setattr(choose, "_stem", refuse)
+    slow = sx.core.explain(cells, net, **arguments)
+    assert slow.params["evaluator"] == "dense"
+    assert fast.status == slow.status
+    np.testing.assert_array_equal(fast.delta_star, slow.delta_star)
+    np.testing.assert_array_equal(fast.rank, slow.rank)
+    for field in ("value", "mean", "change", "shapley", "envelope", "qoi"):
+        expected = getattr(slow, field)
+        np.testing.assert_allclose(
+            getattr(fast, field), expected, rtol=1e-9, atol=1e-9 * np.nanmax(np.abs(expected))
+        )
+
+
+def test_dead_features_are_exactly_zero(cells: np.ndarray) -> None:
+    r = sx.core.explain(cells, built(WITH_STEM["zero columns"]), lower=0, upper=5, tau=1e-3)
+    assert set(r.status) <= {"resolved", "unsaturated"}
+    for field in ("value", "mean", "std", "change", "shapley"):
+        assert (getattr(r, field)[:, ::3] == 0).all()
+        assert (getattr(r, field)[:, 1::3] != 0).all()
+    assert (r.n[:, ::3] == r.n[:, 1::3]).all()
+
+
+def test_all_dead(cells: np.ndarray) -> None:
+    mask = np.arange(N) % 3 == 0
+    fast, _ = evaluator_of(built(WITH_STEM["zero columns"]), cells)
+    compare(fast, cells, mask)
+
+
+def test_a_stem_that_does_not_give_the_outputs_is_not_used(cells: np.ndarray) -> None:
+    class Sly(nn.Module):
+        """Its graph is traced once; afterwards it does something else."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Linear(N, 4)
+            self.sly = True
+
+        def forward(self, rows: torch.Tensor) -> torch.Tensor:
+            if isinstance(rows, torch.fx.Proxy):
+                return self.first(rows)
+            return self.first(rows) + torch.relu(rows[:, :1])
+
+    slow, why = evaluator_of(Sly().eval(), cells)
+    assert type(slow) is DenseEvaluator
+    assert "does not give its outputs" in why
+
+
+def test_the_head_sees_few_rows_and_the_model_hardly_any(cells: np.ndarray) -> None:
+    rows_of: dict[str, int] = {"model": 0, "head": 0}
+
+    class Counting(nn.Module):
+        def __init__(self, name: str, inner: nn.Module) -> None:
+            super().__init__()
+            self.name, self.inner = name, inner
+
+        def forward(self, rows: torch.Tensor) -> torch.Tensor:
+            if not isinstance(rows, torch.fx.Proxy):
+                rows_of[self.name] += len(rows)
+            return self.inner(rows)
+
+    net = nn.Sequential(nn.Linear(N, 8), nn.Tanh(), nn.Linear(8, 1)).eval()
+    sx.core.explain(cells, Counting("model", net), lower=0, upper=5, n_walks=40, n_samples=200)
+    # Checks, probes, q(x) and the ends of walks: never a step of a walk or a point of the sweep.
+    assert rows_of["model"] < 800  # of 3 * (40 * 60 + 50 * 200)
