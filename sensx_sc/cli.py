@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     demo.add_argument("--cells", type=_positive, default=5, help="cells a type (5)")
     demo.add_argument("--walks", type=_positive, default=200, help="walks a cell (200)")
     demo.add_argument(
-        "--genes", type=_positive, default=1000, help="number of most variable genes (1000)"
+        "--genes", type=_positive, help="use only this many most variable genes (all)"
     )
     demo.add_argument("--seed", type=int, default=0, help="seed (0)")
     demo.add_argument("--quiet", action="store_true", help="no progress bars")

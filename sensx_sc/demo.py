@@ -25,7 +25,7 @@ def run_demo(
     *,
     cells: int = 5,
     n_walks: int = 200,
-    n_genes: int | None = 1000,
+    n_genes: int | None = None,
     seed: int = 0,
     progress: bool | None = None,
 ) -> pd.DataFrame:

@@ -8,14 +8,17 @@ from __future__ import annotations
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
+
+from sensx_sc.words import PRECISIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sensx_sc.words import Precision
+
 __all__ = ["Settings", "settings"]
 
-PRECISIONS = ("auto", "float32", "float64")
 UNITS = {
     "b": 1,
     "kb": 10**3,
@@ -71,7 +74,7 @@ class Settings:
     """
 
     device: str = "auto"
-    precision: Literal["auto", "float32", "float64"] = "auto"
+    precision: Precision = "auto"
     memory_budget: int = 2**30
     progress: bool = True
     seed: int = 0

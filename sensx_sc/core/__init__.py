@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from sensx_sc.core.calibration import STATUSES, calibrate, delta_grid
+from sensx_sc.core.calibration import calibrate, delta_grid
 from sensx_sc.core.domain import Domain, make_domain
 from sensx_sc.core.explain import explain
 from sensx_sc.core.explanation import Explanation
 from sensx_sc.core.sampling import make_design
-from sensx_sc.core.statistics import STATISTICS, interval, ranks
+from sensx_sc.core.statistics import interval, ranks
+from sensx_sc.words import STATISTICS, STATUSES
 
 __all__ = [
     "STATISTICS",

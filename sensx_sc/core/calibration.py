@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.stats import binom
@@ -23,11 +23,6 @@ if TYPE_CHECKING:
 
     Sweep = Callable[[Floats], Floats]
     """q at the samples of each of K scales, (K,) -> (K, n_samples)."""
-
-Status = Literal["resolved", "insensitive", "left_censored", "unsaturated", "failed", "skipped"]
-STATUSES: tuple[Status, ...] = get_args(Status)
-ATTRIBUTED: tuple[Status, ...] = ("resolved", "left_censored", "unsaturated")
-"""Statuses whose inputs are walked."""
 
 PERCENTILES = (0.01, 0.99)
 COVERAGE = 0.95
@@ -75,10 +70,11 @@ def delta_grid(deltas: ArrayLike | str) -> tuple[Floats, bool]:
     return grid, False
 
 
-def extension(step: int) -> Floats:
-    """The ``step``-th run of scales below the automatic grid, ascending; empty at the end."""
-    ratio = _AUTO[0] / _AUTO[1]
-    below = _AUTO[0] * ratio ** np.arange(1, 1 + np.ceil(np.log(1e-4) / np.log(ratio)))
+def extension(deltas: Floats, step: int) -> Floats:
+    """The ``step``-th run of scales that continue a grid downwards, ascending; empty at the end."""
+    ratio = deltas[0] / deltas[1]
+    n_below = np.ceil(np.log(SMALLEST_DELTA / deltas[0]) / np.log(ratio))
+    below = deltas[0] * ratio ** np.arange(1, 1 + n_below)
     below = below[below >= SMALLEST_DELTA * (1 - 1e-9)]
     wanted: Floats = below[step * _POINTS_A_STEP : (step + 1) * _POINTS_A_STEP][::-1]
     return wanted.copy()
@@ -154,11 +150,12 @@ class Calibration:
     Attributes
     ----------
     status
-        One of :data:`STATUSES`.
+        One of :data:`sensx_sc.words.STATUSES`.
     delta_star
         0 for an insensitive input, NaN for a failed one.
     bracket
-        Interval (low, high] of scales in which C falls below tau.
+        Grid scales (before, delta*]: C is at least tau at the first and below tau at the second.
+        After refinement the two swept scales [delta*, after) that enclose the transition.
     certified
         The confidence bounds of the percentiles, too, put C on its two sides of tau.
     envelope
@@ -200,7 +197,7 @@ def calibrate(
     tau
         Change of q that counts as none, in units of q.
     extend
-        Continue the automatic grid downwards while the transition lies below it.
+        Continue the grid downwards, by its first ratio, while the transition lies below it.
     refine_tol
         Narrow the bracket to this width by sweeping scales of its own between the grid's.
 
@@ -221,7 +218,12 @@ def calibrate(
         envelope = _evaluate(sweep, deltas)
         status = _status(envelope, q_x, tau)
         step = 0
-        while extend and status == "left_censored" and (lower := extension(step)).size:
+        while (
+            extend
+            and len(deltas) > 1
+            and status == "left_censored"
+            and (lower := extension(deltas, step)).size
+        ):
             envelope = envelope.merged(_evaluate(sweep, lower))
             status = _status(envelope, q_x, tau)
             step += 1
@@ -300,8 +302,8 @@ def _refined(
     C(d) looks strictly above d, so points added below delta* cannot move it: C there already
     counts the envelope at delta*. What the grid leaves open lies between delta* and the next grid
     point, where the envelope has not been looked at. Those points are swept; C at grid points from
-    the next one upwards does not change. The bracket on the refined grid is then as narrow as the
-    last two points.
+    the next one upwards does not change. The bracket is then the two swept scales that enclose the
+    transition, and delta* the lower one.
     """
     i = _star(envelope, "resolved", tau)
     low, high = float(envelope.deltas[i]), float(envelope.deltas[i + 1])
@@ -315,7 +317,6 @@ def _refined(
         tail = refined.high[at:].max() - refined.low[at:].min()
         low, high = (middle, high) if tail >= tau else (low, middle)
     found = _conclude(refined, "resolved", q_x, tau)
-    bracket = (max(found.bracket[0], found.delta_star - tolerance), found.delta_star)
     return Calibration(
-        "resolved", found.delta_star, bracket, found.certified, envelope, found.at_star
+        "resolved", found.delta_star, (low, high), found.certified, envelope, found.at_star
     )

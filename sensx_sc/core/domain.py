@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sensx_sc.core.arrays import Floats, column_range
+from sensx_sc.words import OUT_OF_DOMAIN
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from sensx_sc.core.arrays import Bools, Ints, Rows
+    from sensx_sc.words import OutOfDomain
 
-OutOfDomain = Literal["raise", "clip", "expand"]
-OUT_OF_DOMAIN = ("raise", "clip", "expand")
 
 # A float32 copy of a bound may lie one rounding beyond it: such a value is on the bound.
 _ROUNDING = 1e-6

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sensx_sc.core.arrays import as_rows
-from sensx_sc.core.calibration import ATTRIBUTED, calibrate, failed
+from sensx_sc.core.calibration import calibrate, failed
 from sensx_sc.core.explanation import Explanation
 from sensx_sc.core.precision import choose_precision, probe_steps, sweep_precision
 from sensx_sc.core.preparation import Options, outputs, prepare, read
 from sensx_sc.core.sampling import cell_key, uniforms
-from sensx_sc.core.statistics import STATISTICS, ranking_score, ranks
+from sensx_sc.core.statistics import ranking_score, ranks
 from sensx_sc.core.walks import Walker, walk
 from sensx_sc.models.qoi import resolve_target
 from sensx_sc.settings import settings
+from sensx_sc.words import ATTRIBUTED, STATISTICS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -26,13 +27,10 @@ if TYPE_CHECKING:
 
     from sensx_sc.core.arrays import Floats, Ints, Rows
     from sensx_sc.core.calibration import Calibration
-    from sensx_sc.core.domain import OutOfDomain
-    from sensx_sc.core.precision import Precision
     from sensx_sc.core.preparation import Run
-    from sensx_sc.core.sampling import DesignName
-    from sensx_sc.core.statistics import RankBy
     from sensx_sc.models.model import Model
     from sensx_sc.models.qoi import Qoi
+    from sensx_sc.words import DesignName, OutOfDomain, Precision, RankBy
 _NUMBERS_AT_ONCE = 2**22  # random numbers of a calibration that are in memory together
 
 
@@ -178,7 +176,7 @@ def explain(
         raise ValueError(msg)
     x = read(rows, run)
     targets, output_names = resolve_target(target, run.response, outputs(x, run))
-    with progress_bar(len(x) * run.design.n_walks, progress) as advance:
+    with progress_bar(len(x) * run.evaluations, progress) as advance:
         return explain_rows(x, targets, output_names, keys, run, advance=advance)
 
 
@@ -195,15 +193,16 @@ def explain_rows(
     evaluator = next(iter(run.evaluators.values()))
     seeds = [cell_key(key) for key in keys]
     q_x = evaluator.at(x, target)
-    calibrations = [
-        _calibrated(x[i], int(target[i]), seeds[i], float(q_x[i]), run) for i in range(len(x))
-    ]
+    calibrations = []
+    for i in range(len(x)):
+        calibrations.append(_calibrated(x[i], int(target[i]), seeds[i], float(q_x[i]), run))
+        advance(len(run.deltas) * run.options.n_samples)
     chosen = [
         _precision(x[i], int(target[i]), seeds[i], found, run)
         for i, found in enumerate(calibrations)
     ]
     walkers = _walkers(x, target, seeds, q_x, calibrations, chosen, run)
-    advance((len(x) - len(walkers)) * run.design.n_walks)
+    advance((len(x) - len(walkers)) * run.design.n_walks * len(run.domain.free))
     for name, of_type in run.evaluators.items():
         walk(
             [walker for i, walker in walkers.items() if chosen[i][0] == name],
@@ -278,7 +277,7 @@ def _walkers(
         own = evaluator.at(x[rows], target[rows])
         for i, q in zip(rows, own, strict=True):
             found = calibrations[i]
-            size = max(1.0, *(abs(end) for end in found.at_star), abs(q_x[i]))
+            size = max(*(abs(end) for end in found.at_star), abs(q_x[i]))
             tolerance = 1e4 * float(np.finfo(evaluator.dtype).eps) * size + 100 * chosen[i][1]
             walkers[i] = Walker(
                 x[i], int(target[i]), seeds[i], found.delta_star, found.at_star, tolerance, float(q)
@@ -348,10 +347,10 @@ def _envelopes(grid: Floats, calibrations: list[Calibration]) -> tuple[Floats, F
 
 
 @contextlib.contextmanager
-def progress_bar(n_walks: int, show: bool | None) -> Iterator[Callable[[int], object]]:
-    """A bar that counts walks; hands out what advances it."""
+def progress_bar(n_evaluations: int, show: bool | None) -> Iterator[Callable[[int], object]]:
+    """A bar that counts evaluations of the response; hands out what advances it."""
     from tqdm.auto import tqdm
 
     show = settings.progress if show is None else show
-    with tqdm(total=n_walks, unit="walk", disable=not show, unit_scale=True) as bar:
+    with tqdm(total=n_evaluations, unit="evaluation", disable=not show, unit_scale=True) as bar:
         yield bar.update

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sensx_sc.core.arrays import Bools, Floats, Ints
-    from sensx_sc.core.calibration import Status
+    from sensx_sc.words import Status
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class Explanation:
     delta_star
         Characteristic perturbation scale, (C,); 0 for insensitive, NaN for failed inputs.
     bracket
-        Interval (low, high] of scales that holds the transition, (C, 2).
+        Grid scales (before, delta*] where C falls below tau; after refinement the swept scales
+        [delta*, after) that enclose the transition, (C, 2).
     certified
         Confidence bounds of the percentiles put both ends of the bracket on their sides, (C,).
     status

@@ -6,7 +6,7 @@ float32 is used only where its rounding is harmless beside the changes of q alon
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from sensx_sc.core.domain import Domain
     from sensx_sc.core.sampling import Design
     from sensx_sc.evaluators.protocol import Evaluator
+    from sensx_sc.words import Precision
 
-Precision = Literal["auto", "float32", "float64"]
-PRECISIONS = ("auto", "float32", "float64")
 HARMLESS = 1e-3
 """Rounding of this share of the mean step leaves the values of live features unharmed."""
 _STEPS = 16

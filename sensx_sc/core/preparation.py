@@ -8,33 +8,33 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from sensx_sc.core.arrays import dense
 from sensx_sc.core.calibration import delta_grid
 from sensx_sc.core.checks import check_model, check_names
-from sensx_sc.core.domain import OUT_OF_DOMAIN, admit, clip, make_domain
-from sensx_sc.core.precision import PRECISIONS
+from sensx_sc.core.domain import admit, clip, make_domain
 from sensx_sc.core.sampling import cell_key, make_design, uniforms
-from sensx_sc.core.statistics import RANK_BY
 from sensx_sc.core.walks import place
 from sensx_sc.evaluators.choose import choose_evaluator
+from sensx_sc.evaluators.full_precision import full_precision
 from sensx_sc.models.as_model import as_model
 from sensx_sc.models.qoi import make_response
 from sensx_sc.settings import settings
+from sensx_sc.words import OUT_OF_DOMAIN, PRECISIONS, RANK_BY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import torch
     from numpy.typing import ArrayLike
 
     from sensx_sc.core.arrays import Floats, Rows
-    from sensx_sc.core.domain import Domain, OutOfDomain
-    from sensx_sc.core.precision import Precision
-    from sensx_sc.core.sampling import Design, DesignName
-    from sensx_sc.core.statistics import RankBy
+    from sensx_sc.core.domain import Domain
+    from sensx_sc.core.sampling import Design
     from sensx_sc.evaluators.protocol import Evaluator
+    from sensx_sc.models.model import Model
     from sensx_sc.models.qoi import Qoi, Response
+    from sensx_sc.words import DesignName, OutOfDomain, Precision, RankBy
 
 _N_PROBES = 6
 _MOST_ROWS = 16_384
@@ -63,7 +63,7 @@ class Options:
                 msg = f"`{name}` must be {allowed}; got {value!r}."
                 raise TypeError(msg)
             _require(_real(value) and fine(value), name, value, allowed)
-            _require(kind is float or _whole(value), name, value, allowed)
+            _require(kind is float or is_whole(value), name, value, allowed)
             object.__setattr__(self, name, kind(value))
         _require(self.rank_by in RANK_BY, "rank_by", self.rank_by, f"one of {RANK_BY}")
         _require(self.precision in PRECISIONS, "precision", self.precision, f"one of {PRECISIONS}")
@@ -82,7 +82,8 @@ def _real(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _whole(value: object) -> bool:
+def is_whole(value: object) -> bool:
+    """Whether a value is a whole number, and no bool."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
@@ -105,6 +106,12 @@ class Run:
     options: Options
     evaluators: dict[str, Evaluator]
     why: str
+
+    @property
+    def evaluations(self) -> int:
+        """Evaluations of the response that one input takes, about."""
+        swept = len(self.deltas) * self.options.n_samples
+        return swept + self.design.n_walks * len(self.domain.free)
 
     @property
     def params(self) -> dict[str, Any]:
@@ -161,6 +168,7 @@ def prepare(
     example = clip(dense(rows[:2]), domain)  # a bare callable is tried on inputs of its own kind
     ready = as_model(model, n_features=n, example=example, device=device)
     check_names(labels, ready.feature_names)
+    _try(ready, example[:1])
     if ready.feature_names is not None and len(ready.feature_names) != n:
         msg = f"the model was fitted on {len(ready.feature_names)} features; the inputs have {n}."
         raise ValueError(msg)
@@ -197,6 +205,24 @@ def _evaluators(
     return made, why
 
 
+def _try(model: Model, example: Floats) -> None:
+    """Call the model once; a module may not take as many features, or fail in ways of its own."""
+    dtype = model.dtypes[0]
+    rows = torch.as_tensor(example, dtype=dtype, device=model.device(dtype))
+    # A black box may raise anything; what it said is passed on.
+    try:
+        with full_precision():
+            model.outputs(rows)
+    except (ValueError, TypeError):
+        raise
+    except Exception as error:  # noqa: BLE001
+        msg = (
+            f"the model ({model.name}) failed on rows of {example.shape[1]} features: "
+            f"{type(error).__name__}: {error}. Does it take that many?"
+        )
+        raise ValueError(msg) from error
+
+
 def _probes(x: Floats, domain: Domain) -> Floats:
     """Rows on which the parts of a model are held against the whole."""
     rows = np.concatenate([x, np.repeat(x[:1], _N_PROBES, axis=0)])
@@ -209,7 +235,7 @@ def _rows(batch_size: int | str, row_bytes: int) -> int:
     if batch_size == "auto":
         budget = settings.memory_budget * _BATCH_SHARE
         return int(np.clip(budget // row_bytes, 1, _MOST_ROWS))
-    if not _whole(batch_size) or int(batch_size) < 1:
+    if not is_whole(batch_size) or int(batch_size) < 1:
         msg = f"`batch_size` must be 'auto' or a whole number of at least 1; got {batch_size!r}."
         raise ValueError(msg)
     return int(batch_size)

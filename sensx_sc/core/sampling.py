@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sensx_sc.words import DESIGNS
+
 if TYPE_CHECKING:
     from sensx_sc.core.arrays import Floats, Ints
+    from sensx_sc.words import DesignName
 
-DesignName = Literal["balanced", "uniform"]
-DESIGNS = ("balanced", "uniform")
 BLOCK = 20
 """Walks a balanced block, fewer where n_walks leaves less than four blocks."""
 MIN_BLOCKS = 4

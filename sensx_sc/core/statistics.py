@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.stats import t as student
 
 if TYPE_CHECKING:
     from sensx_sc.core.arrays import Floats, Ints
-
-Statistic = Literal["value", "mean", "std", "change", "shapley", "se", "n"]
-STATISTICS: tuple[Statistic, ...] = get_args(Statistic)
-RankBy = Literal["value", "change", "mean", "shapley"]
-RANK_BY: tuple[RankBy, ...] = get_args(RankBy)
+    from sensx_sc.words import RankBy, Statistic
 
 
 @dataclass

@@ -79,7 +79,7 @@ def walk(
     min_step
         Steps shorter than this fraction of delta* times the feature's range are not made.
     advance
-        Told how many walks are done.
+        Told how many more steps are done.
 
     Raises
     ------
@@ -90,7 +90,8 @@ def walk(
         walker.tally = Tally.empty(len(domain.free))
     for batch in _batches(len(walkers), design, len(domain.free), evaluator.rows):
         _run(batch, walkers, evaluator, domain, design, seed, min_step)
-        advance(sum(len(task.blocks) for task in batch) * design.block)
+        done = sum(len(task.blocks) for task in batch) * design.block
+        advance(done * len(domain.free))
 
 
 def _batches(n_walkers: int, design: Design, size: int, rows: int) -> Iterator[list[_Task]]:
@@ -144,14 +145,15 @@ def _run(
     end = end.astype(np.float64)
     q_x = np.array([walker.q_x for walker in present])
     q = evaluator.walks(x, target, q_x, cell, free, end, order)
-    dq_in_order = np.diff(q, axis=1, prepend=q_x[cell, None])
+    with np.errstate(invalid="ignore"):  # infinite responses are counted below
+        dq_in_order = np.diff(q, axis=1, prepend=q_x[cell, None])
     dq = np.empty_like(dq_in_order)
     np.put_along_axis(dq, order, dq_in_order, axis=1)
     dx = end - start.astype(np.float64)[cell]
     _check_ends(q[:, -1], x, end, cell, target, free, present, evaluator)
     stops = np.cumsum(lengths)
     for walker, first, stop in zip(present, stops - lengths, stops, strict=True):
-        bad = np.count_nonzero(~np.isfinite(q[first:stop]))
+        bad = int(np.count_nonzero(~np.isfinite(q[first:stop])))
         walker.not_finite += bad
         if bad:
             continue
@@ -207,7 +209,8 @@ def _check_ends(
     """Steps telescope: their sum is q(e) - q(x), with q(e) from an evaluation of its own."""
     rows = x[cell]
     rows[:, free] = end
-    difference = np.abs(reached - evaluator.at(rows, target[cell]))
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(reached - evaluator.at(rows, target[cell]))
     allowed = np.array([walker.tolerance for walker in present])[cell]
     wrong = np.flatnonzero(np.isfinite(reached) & ~(difference <= allowed))
     if wrong.size:

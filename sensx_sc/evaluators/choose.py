@@ -8,12 +8,12 @@ import numpy as np
 import torch
 
 from sensx_sc.evaluators.dense import DenseEvaluator
+from sensx_sc.evaluators.full_precision import full_precision
 from sensx_sc.evaluators.routed import RoutedEvaluator
 from sensx_sc.evaluators.sklearn_linear import Untranslatable, as_module
 from sensx_sc.evaluators.stem import Stem, StemEvaluator
 from sensx_sc.evaluators.trace import NoStemError, find_stem
 from sensx_sc.models.one_vs_rest import OneVsRest
-from sensx_sc.models.qoi import full_precision
 from sensx_sc.models.sklearn_estimator import SklearnModel
 from sensx_sc.models.torch_module import TorchModel
 
@@ -68,7 +68,7 @@ def _stem(response: Response, dense: DenseEvaluator, probes: Floats) -> Stem:
     dtype = torch.float32 if dense.dtype == np.float32 else torch.float64
     device = response.model.device(dtype)
     n = probes.shape[1]
-    with torch.inference_mode():
+    with full_precision():
         stem = find_stem(_module(response, dtype), n, dtype, device)
     if stem.width > _WIDEST * n:
         msg = f"its affine stem has {stem.width} outputs for {n} features, so rows are as cheap"

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from sensx_sc.evaluators.dense import DenseEvaluator
-from sensx_sc.models.qoi import full_precision
+from sensx_sc.evaluators.full_precision import full_precision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sensx_sc.get._stored import check_stored, source_key, stored_statistics
+from sensx_sc.slots import sanitised
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -95,18 +95,7 @@ def explanation(adata: AnnData, key: str = "sensx") -> xr.Dataset:
         variables["envelope"] = (("obs", "delta", "percentile"), envelope)
         coords["percentile"] = list(PERCENTILES)
     attrs = {
-        **_plain(stored["params"]),
-        **{name: _plain(stored[name]) for name in ("noise_floor", "versions") if name in stored},
+        **sanitised(stored["params"]),
+        **{name: sanitised(stored[name]) for name in ("noise_floor", "versions") if name in stored},
     }
     return xr.Dataset(variables, coords=coords, attrs=attrs)
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as read from a file (numpy scalars, arrays) as plain Python."""
-    if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value

@@ -21,13 +21,13 @@ from sensx_sc.get._stored import (
     stored_rankings,
     stored_statistics,
 )
+from sensx_sc.words import RANK_BY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from anndata import AnnData
 
-RANK_BY = ("value", "change", "mean")
 PRESENT_FROM = 0.5
 
 
@@ -122,7 +122,7 @@ def _group_rows(
     if groups is not None:
         names = check_names(groups, names, "groups", "group")
     table = stored[stored["group"].isin(names)]
-    if rank_by is not None and bool(table[rank_by].isna().all()):
+    if rank_by is not None and (rank_by not in table or bool(table[rank_by].isna().all())):
         msg = (
             f"rank_by={rank_by!r} was not stored with these rankings; ask for it with "
             f"sx.tl.sensx(..., statistics=('value', 'rank', {rank_by!r}))."
@@ -157,7 +157,9 @@ def _cell_rows(
     if rank_by is None and f"{prefix}_rank" in adata.layers:
         first = read_rows(adata.layers[f"{prefix}_rank"], rows)
     else:
-        first = _ranks(columns[rank_by or "value"])
+        chosen = rank_by or str(check_stored(adata, prefix)["params"].get("rank_by", "value"))
+        check_statistic(adata, prefix, chosen, argument="rank_by", allowed=RANK_BY)
+        first = _ranks(columns[chosen])
     tested = ~np.isnan(columns["value"])
     cell, gene = np.nonzero(tested)
     table = pd.DataFrame({"cell": np.asarray(names, dtype=object)[cell]})

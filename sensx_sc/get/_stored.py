@@ -8,19 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sensx_sc.words import ATTRIBUTED, STATISTICS
+
 if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
     from numpy.typing import NDArray
-
-STATUSES = ("resolved", "insensitive", "left_censored", "unsaturated", "failed", "skipped")
-"""What calibration can say of a cell (METHOD: delta*), in the order of the stored categories."""
-
-ATTRIBUTED = ("resolved", "left_censored", "unsaturated")
-"""Statuses whose cells have a row of values; the rows of all others are NaN."""
-
-STATISTICS = ("value", "mean", "std", "change", "shapley", "se", "n")
-"""Statistics of a walk that can be layers."""
 
 BLOCK_BYTES = 1 << 26
 """Rows are read in blocks of about this size, so that no layer is copied as a whole."""

@@ -77,7 +77,7 @@ def function_model(
     name = getattr(function, "__name__", type(function).__name__)
     where = device or CPU
     kinds: tuple[RowKind, ...] = ("numpy", "torch") if rows is None else (rows,)
-    refusals = []
+    refusals: dict[str, list[str]] = {}
     for kind in kinds:
         accepted = []
         for dtype in (torch.float64, torch.float32):
@@ -97,7 +97,8 @@ def function_model(
                 with torch.inference_mode():
                     model.outputs(tensor)
             except Exception as error:  # noqa: BLE001
-                refusals.append(f"{kind} {dtype}: {type(error).__name__}: {error}")
+                said = f"{type(error).__name__}: {error}"
+                refusals.setdefault(said, []).append(f"{kind} {dtype}".replace("torch.", ""))
             else:
                 accepted.append(dtype)
         if accepted:
@@ -109,7 +110,6 @@ def function_model(
                 where=model.where,
                 **described,
             )
-    msg = f"the model ({name}) failed on example rows of {example.shape[1]} features: " + "; ".join(
-        refusals
-    )
+    told = "; ".join(f"{said} (rows: {', '.join(kinds)})" for said, kinds in refusals.items())
+    msg = f"the model ({name}) failed on example rows of {example.shape[1]} features: {told}"
     raise ValueError(msg)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,7 +9,7 @@ import numpy as np
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -172,6 +171,11 @@ def _output_names(model: Model, n_outputs: int) -> tuple[str, ...]:
         # One logit or one probability is that of the positive class.
         single = n_outputs == 1 and model.kind != "value"
         return ("1",) if single else tuple(str(k) for k in range(n_outputs))
+    if len(set(model.output_names)) < len(model.output_names):
+        msg = (
+            f"the outputs of {model.name} must have different names: {_listed(model.output_names)}."
+        )
+        raise ValueError(msg)
     if len(model.output_names) != n_outputs:
         msg = (
             f"{model.name} names {len(model.output_names)} outputs "
@@ -203,50 +207,3 @@ def _index(target: object, names: tuple[str, ...]) -> int:
 def _listed(names: tuple[str, ...]) -> str:
     more = f" and {len(names) - 20} more" if len(names) > 20 else ""
     return ", ".join(map(repr, names[:20])) + more
-
-
-@contextlib.contextmanager
-def full_precision() -> Iterator[None]:
-    """Evaluate without TF32, reduced-precision products, autocast or gradients."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    with _without_tf32(), torch.inference_mode(), torch.autocast(device, enabled=False):
-        yield
-
-
-@contextlib.contextmanager
-def _without_tf32() -> Iterator[None]:
-    backends = torch.backends
-    try:
-        matmul, cudnn = torch.get_float32_matmul_precision(), backends.cudnn.allow_tf32
-    except RuntimeError:  # the user has set torch's newer switches; the two do not mix
-        with _all_ieee():
-            yield
-        return
-    torch.set_float32_matmul_precision("highest")
-    backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(matmul)
-        backends.cudnn.allow_tf32 = cudnn
-
-
-@contextlib.contextmanager
-def _all_ieee() -> Iterator[None]:
-    backends = torch.backends
-    switches: list[Any] = [
-        backends.cuda.matmul,
-        backends.cudnn.conv,
-        backends.cudnn.rnn,
-        backends.mkldnn.matmul,
-        backends.mkldnn.conv,
-        backends.mkldnn.rnn,
-    ]
-    before = [switch.fp32_precision for switch in switches]
-    try:
-        for switch in switches:
-            switch.fp32_precision = "ieee"
-        yield
-    finally:
-        for switch, value in zip(switches, before, strict=True):
-            switch.fp32_precision = value

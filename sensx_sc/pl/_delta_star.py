@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from sensx_sc.get._stored import STATUSES, quoted, source_key
+from sensx_sc.get._stored import quoted, source_key
 from sensx_sc.pl._marks import GROUP_COLOURS, STATUS_COLOURS, STATUS_MARKERS
 from sensx_sc.pl._panels import panels, place_legend
+from sensx_sc.words import STATUSES
 
 if TYPE_CHECKING:
     from anndata import AnnData

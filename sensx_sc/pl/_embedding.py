@@ -8,8 +8,6 @@ import numpy as np
 import pandas as pd
 
 from sensx_sc.get._stored import (
-    STATISTICS,
-    STATUSES,
     check_statistic,
     check_stored,
     layer_prefix,
@@ -19,6 +17,7 @@ from sensx_sc.get._stored import (
 )
 from sensx_sc.pl._marks import GROUP_COLOURS, MISSING, STATUS_COLOURS, group_colours, quantity, unit
 from sensx_sc.pl._panels import panels
+from sensx_sc.words import ATTRIBUTED, STATISTICS, STATUSES
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -134,7 +133,7 @@ def embedding_table(
         layer_prefix(adata, key)
         layer = check_statistic(adata, prefix, statistic, argument="statistic", allowed=STATISTICS)
         values = pd.Series(_column(adata, layer, color), index=adata.obs_names)
-        values = values.where(adata.obs[f"{prefix}_status"].isin(STATUSES))
+        values = values.where(adata.obs[f"{prefix}_status"].isin(ATTRIBUTED))
         if statistic == "n":
             values = values.where(values > 0)
     else:

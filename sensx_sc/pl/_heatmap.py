@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from sensx_sc.get._rankings import RANK_BY
 from sensx_sc.get._rankings import rankings as get_rankings
 from sensx_sc.get._stored import (
     check_count,
@@ -22,6 +21,7 @@ from sensx_sc.get._stored import (
 )
 from sensx_sc.pl._marks import MISSING, group_colours, unit
 from sensx_sc.pl._panels import figure_of, panels
+from sensx_sc.words import RANK_BY
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -9,7 +9,7 @@ import numpy as np
 from sensx_sc.core.domain import make_domain
 from sensx_sc.logger import logger
 from sensx_sc.pp._selection import LOG1P_CP10K, check_adata, pick_bounds, pick_mask, pick_matrix
-from sensx_sc.pp._slots import check_key, in_place
+from sensx_sc.slots import check_key, in_place
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -76,7 +76,7 @@ def domain(
     if isinstance(lower, str) and lower == LOG1P_CP10K and upper is None:
         upper = LOG1P_CP10K
     matrix = pick_matrix(adata, layer=layer)
-    cells = pick_mask(mask_obs, adata.obs, adata.n_obs, "mask_obs")
+    cells = pick_mask(mask_obs, adata.obs, adata.obs_names, "mask_obs")
     low, high, source = pick_bounds(lower, upper, adata.var, matrix, cells)
     checked = make_domain(low, high, adata.n_vars, names=matrix.names)
     constant = np.flatnonzero(~checked.tested)

@@ -12,6 +12,8 @@ from scipy import sparse
 from sensx_sc.core.arrays import as_rows, column_range
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from anndata import AnnData
     from numpy.typing import ArrayLike
 
@@ -107,8 +109,31 @@ def _slot(slots: Any, kind: str, key: str) -> Any:
     return slots[key]
 
 
+def aligned(value: Any, names: Sequence[str] | pd.Index[Any], name: str) -> Any:
+    """A pandas Series in the order of the names it is about; anything else as it is.
+
+    Raises
+    ------
+    ValueError
+        The index of the Series holds other names.
+    """
+    if not isinstance(value, pd.Series):
+        return value
+    index = pd.Index(names)
+    if not (value.index.is_unique and len(value) == len(index) and index.isin(value.index).all()):
+        msg = (
+            f"`{name}` is a Series whose index does not hold the {len(index)} names it is about "
+            f"(such as {str(index[0])!r}); give it that index, or pass an array."
+        )
+        raise ValueError(msg)
+    return value.reindex(index)
+
+
 def pick_mask(
-    mask: ArrayLike | str | None, table: pd.DataFrame | None, size: int, name: str
+    mask: ArrayLike | str | None,
+    table: pd.DataFrame | None,
+    names: Sequence[str] | pd.Index[Any],
+    name: str,
 ) -> Bools:
     """A mask as a bool array: given so, or as the name of a column of bools.
 
@@ -119,9 +144,10 @@ def pick_mask(
     ValueError
         Not bools, of another length, or nothing selected.
     """
+    size = len(names)
     if mask is None:
         return np.ones(size, dtype=bool)
-    values: Any = mask
+    values: Any = aligned(mask, names, name)
     if isinstance(mask, str):
         if table is None or mask not in table:
             there = "none" if table is None else ", ".join(map(repr, table.columns)) or "none"
@@ -160,17 +186,28 @@ def pick_bounds(
     cells
         The cells whose smallest and largest values count; all by default.
     """
-    low, high = _bound(lower, "lower", var), _bound(upper, "upper", var)
+    low = _bound(aligned(lower, matrix.names, "lower"), "lower", var)
+    high = _bound(aligned(upper, matrix.names, "upper"), "upper", var)
     n = len(matrix.names)
+    columns = [f"adata.var[{value!r}]" for value in (lower, upper) if _is_column(value)]
+    source = " and ".join(columns) or "as given"
     if low is not None and high is not None:
-        return _spread(low, "lower", n), _spread(high, "upper", n), "given"
+        return _spread(low, "lower", n), _spread(high, "upper", n), source
     rows = matrix.values if cells is None or cells.all() else matrix.values[np.flatnonzero(cells)]
     data_low, data_high = column_range(as_rows(rows, name=matrix.label))
-    return (
-        data_low if low is None else _spread(low, "lower", n),
-        data_high if high is None else _spread(high, "upper", n),
-        f"the smallest and largest values of {matrix.label}",
-    )
+    if low is None and high is None:
+        return data_low, data_high, f"the smallest and largest values of {matrix.label}"
+    if low is None:
+        return (
+            data_low,
+            _spread(high, "upper", n),
+            f"the smallest values of {matrix.label}, {source}",
+        )
+    return _spread(low, "lower", n), data_high, f"{source}, the largest values of {matrix.label}"
+
+
+def _is_column(value: object) -> bool:
+    return isinstance(value, str) and value != LOG1P_CP10K
 
 
 def _bound(value: ArrayLike | str | None, name: str, var: pd.DataFrame | None) -> Any:
@@ -185,7 +222,11 @@ def _bound(value: ArrayLike | str | None, name: str, var: pd.DataFrame | None) -
             f"the columns are: {there}."
         )
         raise KeyError(msg)
-    return var[value].to_numpy(dtype=np.float64)
+    try:
+        return var[value].to_numpy(dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        msg = f"`{name}`: the column {value!r} of adata.var must hold numbers."
+        raise TypeError(msg) from error
 
 
 def _spread(value: Any, name: str, n: int) -> Floats:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from sensx_sc.core.statistics import RankBy, ranking_score
+from sensx_sc.core.statistics import ranking_score
 
 if TYPE_CHECKING:
     from sensx_sc.core.arrays import Bools, Floats
     from sensx_sc.core.explanation import Explanation
+    from sensx_sc.words import RankBy
 
 _AVERAGED = ("value", "change", "mean", "shapley")
 
@@ -48,6 +49,13 @@ class GroupSums:
         self.walk_se += found.se[rows].sum(axis=0)
         self.present += present[rows].sum(axis=0)
         self.n_cells += len(value)
+
+    @staticmethod
+    def empty_table(rank_by: RankBy) -> pd.DataFrame:
+        """The table of no group: its columns, and no rows."""
+        none = GroupSums(0)
+        none.n_cells = 1
+        return none.table("", (), rank_by)
 
     def table(self, group: str, names: tuple[str, ...], rank_by: RankBy) -> pd.DataFrame:
         """The group's tested genes, best first."""

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 import sensx_sc
-from sensx_sc.core.calibration import ATTRIBUTED, STATUSES
-from sensx_sc.pp._slots import sanitised
+from sensx_sc.slots import sanitised
 from sensx_sc.tl._rank_groups import ranking_records
 from sensx_sc.tl._ranking_sums import GroupSums
+from sensx_sc.words import ATTRIBUTED, STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,6 +55,7 @@ class Results:
         self.output_names: tuple[str, ...] = ()
         self.messages: dict[int, str] = {}
         self.noise_floor = np.nan
+        self._cells: list[pd.DataFrame] = []
         self._envelopes: list[tuple[Ints, Floats, Floats]] = []
         self._groups: dict[int, GroupSums] = {}
 
@@ -70,9 +71,8 @@ class Results:
         self.messages |= {
             int(cell): text for cell, text in zip(cells, found.messages, strict=True) if text
         }
-        self.noise_floor = float(
-            np.fmax(self.noise_floor, np.nanmax(found.noise_floor, initial=-1))
-        )
+        self.noise_floor = float(np.fmax.reduce([self.noise_floor, *found.noise_floor]))
+        self._cells.append(_cell_table(cells, found))
         self._envelopes.append((cells, found.deltas, found.envelope))
         attributed = np.isin(found.status, ATTRIBUTED)
         for target in np.unique(found.target[attributed]).tolist():
@@ -85,6 +85,19 @@ class Results:
         counted = Counter(STATUSES[code] for code in self.status)
         return {name: counted[name] for name in STATUSES if counted[name] and name != "skipped"}
 
+    @property
+    def n_uncertified(self) -> int:
+        """How many cells have a delta* that chance may have moved."""
+        return sum(
+            int((~table["certified"] & (table["message"] == "")).sum()) for table in self._cells
+        )
+
+    @property
+    def span(self) -> float:
+        """Range of the response over all envelopes."""
+        ends = np.concatenate([envelope.ravel() for _, _, envelope in self._envelopes])
+        return float(np.nanmax(ends) - np.nanmin(ends))
+
     def rankings(self) -> pd.DataFrame:
         """The tidy table of all groups, in the order of the model's outputs."""
         rank_by = self.run.options.rank_by
@@ -92,10 +105,16 @@ class Results:
             self._groups[target].table(self.output_names[target], self.names, rank_by)
             for target in sorted(self._groups)
         ]
-        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+        return pd.concat(tables, ignore_index=True) if tables else GroupSums.empty_table(rank_by)
+
+    def cells(self, names: pd.Index[Any]) -> pd.DataFrame:
+        """How sure delta* of each analysed cell is, and what its walks were like."""
+        table = pd.concat(self._cells)
+        table.index = names[table.index.to_numpy()]
+        return table
 
     def slots(
-        self, key: str, params: dict[str, Any], *, obsm: str | None
+        self, key: str, params: dict[str, Any], obs_names: pd.Index[Any], *, obsm: str | None
     ) -> dict[str, dict[str, Any]]:
         """Keys and values for each attribute of the AnnData."""
         explained = np.unique(self.target[self.target >= 0])
@@ -122,9 +141,8 @@ class Results:
             "versions": {"sensx_sc": sensx_sc.__version__}
             | {name: version(name) for name in ("anndata", "numpy", "torch")},
         }
-        rankings = self.rankings()
+        uns |= {"cells": self.cells(obs_names), "rankings": (rankings := self.rankings())}
         if len(rankings):
-            uns["rankings"] = rankings
             uns |= ranking_records(rankings, self.run.options.rank_by, len(self.names))
         slots: dict[str, dict[str, Any]] = {"obs": obs, "obsm": {f"{key}_envelope": envelope}}
         if obsm is None:
@@ -140,3 +158,19 @@ class Results:
         for cells, of_block, values in self._envelopes:
             envelope[np.ix_(cells, np.searchsorted(deltas, of_block))] = values
         return deltas, envelope
+
+
+def _cell_table(cells: Ints, found: Explanation) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "certified": found.certified,
+            "bracket_low": found.bracket[:, 0],
+            "bracket_high": found.bracket[:, 1],
+            "endpoint_coverage": found.endpoint_coverage,
+            "noise_floor": found.noise_floor,
+            "n_below_noise": found.below_noise.sum(axis=1),
+            "precision": list(found.precision),
+            "message": list(found.messages),
+        },
+        index=cells,
+    )

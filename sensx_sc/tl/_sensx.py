@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sensx_sc.core.arrays import as_rows, column_range, dense
+from sensx_sc.core.arrays import as_rows, column_range
 from sensx_sc.core.explain import explain_rows, progress_bar
-from sensx_sc.core.preparation import Options, outputs, prepare, read
-from sensx_sc.core.statistics import STATISTICS
-from sensx_sc.logger import logger
-from sensx_sc.models.as_model import as_model
+from sensx_sc.core.preparation import Options, is_whole, outputs, prepare, read
 from sensx_sc.models.qoi import resolve_target
-from sensx_sc.pp._selection import check_adata, pick_bounds, pick_mask, pick_matrix
-from sensx_sc.pp._slots import check_key, write
+from sensx_sc.pp._selection import aligned, check_adata, pick_bounds, pick_mask, pick_matrix
 from sensx_sc.settings import settings
+from sensx_sc.slots import check_key, digest, refuse_foreign, slot_names, stored_bounds, write
+from sensx_sc.tl._notes import log_plan, log_written
 from sensx_sc.tl._results import Results
+from sensx_sc.words import STATISTICS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,16 +27,13 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from sensx_sc.core.arrays import Floats, Ints, Rows
-    from sensx_sc.core.domain import OutOfDomain
-    from sensx_sc.core.precision import Precision
     from sensx_sc.core.preparation import Run
-    from sensx_sc.core.sampling import DesignName
-    from sensx_sc.core.statistics import RankBy
     from sensx_sc.models.model import Model
     from sensx_sc.models.qoi import Qoi
+    from sensx_sc.words import DesignName, OutOfDomain, Precision, RankBy
 
 KEPT = ("value", "rank", *STATISTICS[1:])
-_ARRAYS_A_CELL = 16  # float64 rows that an explained cell occupies while its block is open
+_ARRAYS_A_CELL = 28  # float64 rows that an explained cell occupies while its block is open
 
 
 def sensx(
@@ -65,8 +61,8 @@ def sensx(
     batch_size: int | str = "auto",
     chunk_size: int | str = "auto",
     device: str | torch.device = "auto",
-    precision: Precision = "auto",
-    seed: int = 0,
+    precision: Precision | None = None,
+    seed: int | None = None,
     key_added: str = "sensx",
     progress: bool | None = None,
     copy: bool = False,
@@ -125,13 +121,15 @@ def sensx(
     batch_size
         Rows of one model call; ``"auto"``: a share of ``settings.memory_budget``.
     chunk_size
-        Cells that are dense at a time. Results do not depend on it.
+        Cells that are dense at a time. Results depend on it only as far as the model's own
+        rounding depends on its batches.
     device
         Where a torch module runs: ``"auto"`` or a device.
     precision
-        ``"auto"``, ``"float32"`` or ``"float64"``.
+        ``"auto"``, ``"float32"`` or ``"float64"``; None: ``settings.precision``.
     seed
-        Seed. Every random number depends on it, the cell's name, the walk and the gene alone.
+        Seed; None: ``settings.seed``. Every random number depends on it, the cell's name, the
+        walk and the gene alone.
     key_added
         Prefix of all keys, so that several models live together.
     progress
@@ -152,9 +150,10 @@ def sensx(
       ``sensx_std``, ``sensx_change``, ``sensx_shapley``, ``sensx_se``, ``sensx_n`` if asked for.
     - ``.obsm["sensx_envelope"]``: (n_obs, n_deltas, 2), 1st and 99th percentile of q.
     - ``.var["sensx_lower"]``, ``.var["sensx_upper"]``: the domain used.
-    - ``.uns["sensx"]``: ``params``, ``deltas``, ``noise_floor``, ``versions``, ``rankings`` (tidy:
-      group, names, rank, value, value_se, change, mean, presence, n_cells for each explained
-      target), ``names`` and ``scores`` as ``sc.pl.rank_genes_groups(adata, key="sensx")`` wants.
+    - ``.uns["sensx"]``: ``params``, ``deltas``, ``noise_floor``, ``versions``, ``cells`` (how sure
+      delta* of each analysed cell is: certified, bracket, share of walks that end inside the
+      envelope, noise floor, precision, why it failed), ``rankings`` (tidy: group, names, rank,
+      value, value_se, change, mean, presence, n_cells for each explained target), ``names`` and ``scores`` as ``sc.pl.rank_genes_groups(adata, key="sensx")`` wants.
 
     With ``obsm``, values and ranks go to ``.obsm`` under the same keys, bounds to ``.uns``.
 
@@ -185,36 +184,35 @@ def sensx(
     kept = _kept(statistics)
     matrix = pick_matrix(adata, layer=layer, obsm=obsm)
     features = adata.var if obsm is None else None
-    cells = np.flatnonzero(pick_mask(mask_obs, adata.obs, adata.n_obs, "mask_obs"))
+    cells = np.flatnonzero(pick_mask(mask_obs, adata.obs, adata.obs_names, "mask_obs"))
     rows = matrix.values if len(cells) == adata.n_obs else matrix.values[cells]
     rows = as_rows(rows, name=matrix.label)
-    columns = (f"{key_added}_lower", f"{key_added}_upper")
-    if features is not None and lower is None and upper is None and set(columns) <= set(features):
-        lower, upper = columns
+    refuse_foreign(adata, key_added, slot_names(key_added, kept, obsm=obsm))
+    if features is not None:
+        lower, upper = stored_bounds(adata, key_added, lower, upper)
     low, high, source = pick_bounds(lower, upper, features, matrix)
+    if source.startswith("the smallest and") and not (high > low).any():
+        msg = (
+            f"every feature is constant over the {adata.n_obs} cells of adata, so the data say "
+            "nothing of its range: pass `lower` and `upper`, or explain some cells of all the data "
+            "with `mask_obs`."
+        )
+        raise ValueError(msg)
     options = Options(
         tau=tau,
         n_samples=n_samples,
         refine_tol=refine_tol,
         min_step=min_step,
         rank_by=rank_by,
-        precision=precision,
-        seed=seed,
+        precision=settings.precision if precision is None else precision,
+        seed=settings.seed if seed is None else seed,
     )
-    example = np.clip(dense(rows[:2]), low, high)
-    ready = as_model(
-        model,
-        n_features=len(matrix.names),
-        example=example,
-        device=settings.device if device == "auto" else device,
-    )
-    _warn_of_counts(rows, ready)
     run = prepare(
         rows,
-        ready,
+        model,
         lower=low,
         upper=high,
-        mask=pick_mask(mask_var, features, len(matrix.names), "mask_var"),
+        mask=pick_mask(mask_var, features, matrix.names, "mask_var"),
         qoi=qoi,
         deltas=deltas,
         n_walks=n_walks,
@@ -225,11 +223,12 @@ def sensx(
         device=device,
         options=options,
     )
+    _warn_of_counts(rows, run.response.model)
     together = _chunk(chunk_size, len(matrix.names))
     targets, names = _targets(adata, target, cells, rows, run, together)
     results = Results(adata.n_obs, matrix.names, kept, run)
-    _log_plan(len(cells), adata.n_obs, len(matrix.names), run, source)
-    with progress_bar(len(cells) * run.design.n_walks, progress) as advance:
+    log_plan(len(cells), adata.n_obs, len(matrix.names), len(kept), run, source)
+    with progress_bar(len(cells) * run.evaluations, progress) as advance:
         for start in range(0, len(cells), together):
             part = slice(start, start + together)
             x = read(rows[part], run)
@@ -247,12 +246,13 @@ def sensx(
         "layer": layer,
         "obsm": obsm,
         "domain": source,
+        "domain_digest": digest(run.domain.lower, run.domain.upper),
         "statistics": kept,
     }
-    slots = results.slots(key_added, params, obsm=obsm)
+    slots = results.slots(key_added, params, adata.obs_names, obsm=obsm)
     result = adata.copy() if copy else adata
     write(result, slots, key_added)
-    _log_written(results, slots, time.perf_counter() - started)
+    log_written(results, slots, time.perf_counter() - started)
     return result if copy else None
 
 
@@ -269,10 +269,10 @@ def _chunk(chunk_size: int | str, n_features: int) -> int:
     if chunk_size == "auto":
         budget = settings.memory_budget / 4
         return int(np.clip(budget // (_ARRAYS_A_CELL * 8 * n_features), 1, 1024))
-    if isinstance(chunk_size, bool) or not isinstance(chunk_size, int) or chunk_size < 1:
+    if not is_whole(chunk_size) or int(chunk_size) < 1:
         msg = f"`chunk_size` must be 'auto' or a whole number of at least 1; got {chunk_size!r}."
         raise ValueError(msg)
-    return chunk_size
+    return int(chunk_size)
 
 
 def _warn_of_counts(rows: Rows, model: Model) -> None:
@@ -313,7 +313,10 @@ def _targets(
             raise ValueError(msg)
         wanted = column.astype(str).to_numpy()
     elif target is not None and not isinstance(target, str | int | np.integer):
-        wanted = np.asarray(target, dtype=object)
+        if isinstance(target, float):
+            msg = f"`target` must be a name, an index, a column or an array; got {target!r}."
+            raise TypeError(msg)
+        wanted = np.asarray(aligned(target, adata.obs_names, "target"), dtype=object)
         if wanted.shape == (adata.n_obs,):
             wanted = wanted[cells]
     try:
@@ -321,34 +324,6 @@ def _targets(
     except KeyError as error:
         msg = f"{error.args[0]} A column of adata.obs with a class a cell is possible, too."
         raise KeyError(msg) from error
-
-
-def _log_plan(n_cells: int, n_obs: int, n_features: int, run: Run, source: str) -> None:
-    size = len(run.domain.free)
-    a_cell = len(run.deltas) * run.options.n_samples + run.design.n_walks * size
-    rows = next(iter(run.evaluators.values())).rows
-    logger.info(
-        "sensx: explaining %s for %d of %d cells; %d of %d features are tested, bounds: %s.",
-        run.response.model.name,
-        n_cells,
-        n_obs,
-        size,
-        n_features,
-        source,
-    )
-    logger.info(
-        "sensx: about %.3g evaluations (%.3g a cell), up to %d at once, %s.",
-        float(a_cell * n_cells),
-        float(a_cell),
-        rows,
-        run.why,
-    )
-    if n_cells < n_obs / 10 and n_obs * n_features > 10**8:
-        logger.info(
-            "sensx: layers span all %d cells; adata[mask].copy() would need %.1f GB less.",
-            n_obs,
-            8e-9 * (n_obs - n_cells) * n_features,
-        )
 
 
 def _refuse_all_failed(results: Results) -> None:
@@ -360,18 +335,3 @@ def _refuse_all_failed(results: Results) -> None:
             f"{message}. adata is unchanged."
         )
         raise ValueError(msg)
-
-
-def _log_written(results: Results, slots: dict[str, dict[str, Any]], seconds: float) -> None:
-    logger.info(
-        "sensx: %s (%.1f s).",
-        ", ".join(f"{count} cells {status}" for status, count in results.counts.items()),
-        seconds,
-    )
-    if results.messages:
-        cell, message = next(iter(results.messages.items()))
-        logger.warning("sensx: failed cells have no values; the first (row %d): %s.", cell, message)
-    logger.info(
-        "sensx: added %s.",
-        ", ".join(f".{part}[{name!r}]" for part, entries in slots.items() for name in entries),
-    )

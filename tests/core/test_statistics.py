@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from sensx_sc.core.statistics import STATISTICS, Tally, interval, ranking_score, ranks
+from sensx_sc.core.statistics import Tally, interval, ranking_score, ranks
+from sensx_sc.words import STATISTICS
 
 
 def oracle(dq: np.ndarray, dx: np.ndarray, block: int) -> dict[str, np.ndarray]:

@@ -174,7 +174,7 @@ def test_progress_adds_up() -> None:
     many = [walker([0.1, 0.2, 0.3, 0.4], key) for key in range(5)]
     walk(many, evaluator(response, 4, 100), make_domain(0, 1, 4), Design("balanced", 4, 5), seed=0,
          advance=done.append)  # fmt: skip
-    assert sum(done) == 5 * 20
+    assert sum(done) == 5 * 20 * 4  # walks times steps
     assert len(done) > 1
 
 

@@ -10,7 +10,7 @@ import torch
 from scipy import special
 
 from sensx_sc.models import as_model
-from sensx_sc.models.qoi import full_precision, make_response, resolve_target
+from sensx_sc.models.qoi import make_response, resolve_target
 
 ROWS = torch.as_tensor(np.random.default_rng(0).normal(size=(6, 3)) * 5)
 TARGET = np.array([0, 1, 2, 0, 1, 2])
@@ -155,10 +155,3 @@ def test_default_names(outputs: str, k: int, names: tuple[str, ...]) -> None:
     )
     assert got == names
     np.testing.assert_array_equal(index, 0)
-
-
-def test_full_precision_has_no_gradients_and_ends() -> None:
-    with full_precision():
-        assert torch.is_inference_mode_enabled()
-        assert torch.get_float32_matmul_precision() == "highest"
-    assert not torch.is_inference_mode_enabled()

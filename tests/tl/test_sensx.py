@@ -334,3 +334,105 @@ def test_a_note_says_what_was_done(
     sx.tl.sensx(adata, net, **SMALL)
     assert "60 of 60 cells" in caplog.text
     assert ".layers['sensx']" in caplog.text
+
+
+def test_pandas_series_are_matched_by_name(adata: AnnData, net: nn.Module) -> None:
+    some = pd.Series(np.arange(adata.n_obs) < 5, index=adata.obs_names)
+    upper = pd.Series(np.arange(20.0) + 9, index=adata.var_names)
+    target = pd.Series(np.arange(adata.n_obs) % 3, index=adata.obs_names)
+    straight, turned = adata.copy(), adata.copy()
+    sx.tl.sensx(straight, net, mask_obs=some, lower=0, upper=upper, target=target, **SMALL)
+    sx.tl.sensx(
+        turned, net, mask_obs=some[::-1], lower=0, upper=upper[::-1], target=target[::-1], **SMALL
+    )
+    np.testing.assert_array_equal(straight.layers["sensx"], turned.layers["sensx"])
+    np.testing.assert_array_equal(turned.var["sensx_upper"], upper)
+    with pytest.raises(ValueError, match="`mask_obs` is a Series whose index"):
+        sx.tl.sensx(adata, net, mask_obs=some.set_axis(range(adata.n_obs)), **SMALL)
+
+
+def test_bounds_come_from_the_user_not_from_an_earlier_run(adata: AnnData, net: nn.Module) -> None:
+    first = sx.tl.sensx(adata, net, copy=True, **SMALL)
+    sx.tl.sensx(adata, net, lower=0, upper=20, **SMALL)
+    sx.tl.sensx(adata, net, **SMALL)
+    assert first is not None
+    np.testing.assert_array_equal(adata.layers["sensx"], first.layers["sensx"])
+    # What pp.domain wrote stays, run after run, and one bound may be given beside it.
+    sx.pp.domain(adata, lower=-1, upper=12)
+    for _ in range(2):
+        sx.tl.sensx(adata, net, **SMALL)
+        assert (adata.var["sensx_upper"] == 12).all()
+        assert "adata.var['sensx_upper']" in adata.uns["sensx"]["params"]["domain"]
+    sx.tl.sensx(adata, net, lower=0, **SMALL)
+    assert (adata.var["sensx_upper"] == 12).all()
+    assert (adata.var["sensx_lower"] == 0).all()
+
+
+def test_settings_are_the_defaults(adata: AnnData, net: nn.Module) -> None:
+    with sx.settings.override(seed=5, precision="float32"):
+        sx.tl.sensx(adata, net, **SMALL)
+    assert adata.uns["sensx"]["params"]["seed"] == 5
+    assert adata.uns["sensx"]["params"]["precision"] == "float32"
+
+
+@pytest.mark.parametrize(
+    ("key", "slot"), [("counts", "layers"), ("log1p", "uns"), ("X_pca", "obsm"), ("own", "obs")]
+)
+def test_nothing_of_the_users_is_overwritten(
+    adata: AnnData, net: nn.Module, key: str, slot: str
+) -> None:
+    adata.obs["own_status"] = "mine"
+    arguments: dict[str, Any] = {"obsm": "X_pca"} if slot == "obsm" else {}
+    model = linear if slot == "obsm" else net
+    with pytest.raises(ValueError, match=rf"would overwrite adata.{slot}\['{key}"):
+        sx.tl.sensx(adata, model, key_added=key, **arguments, **SMALL)
+    adata.layers["sensx_mean"] = adata.X.copy()
+    sx.tl.sensx(adata, net, **SMALL)
+    assert "sensx_mean" in adata.layers
+    with pytest.raises(ValueError, match="would overwrite"):
+        sx.tl.sensx(adata, net, key_added="sensx_rank", **SMALL)
+
+
+def test_how_sure_each_cell_is_lands_in_uns(
+    adata: AnnData, net: nn.Module, caplog: pytest.LogCaptureFixture
+) -> None:
+    adata.obs["some"] = np.arange(adata.n_obs) < 7
+    sx.tl.sensx(adata, net, mask_obs="some", **SMALL)
+    cells = adata.uns["sensx"]["cells"]
+    assert cells.index.tolist() == adata.obs_names[:7].tolist()
+    assert (cells["bracket_high"] >= adata.obs["sensx_delta_star"].iloc[:7]).all()
+    assert cells["endpoint_coverage"].between(0.8, 1).all()
+    assert (cells["noise_floor"] > 0).all()
+    assert cells["certified"].all()
+    assert "is not certified" not in caplog.text
+
+    def saturating(rows: np.ndarray) -> np.ndarray:
+        return np.exp(-rows.max(axis=1))
+
+    # 200 samples cannot certify that a 99th percentile is below anything.
+    deltas = np.linspace(0.05, 1, 20)
+    sx.tl.sensx(adata, saturating, n_walks=8, n_samples=200, deltas=deltas)
+    resolved = (adata.obs["sensx_status"] == "resolved").to_numpy()
+    assert resolved.sum() > 10
+    assert not adata.uns["sensx"]["cells"]["certified"][resolved].any()
+    assert "is not certified" in caplog.text
+
+
+def test_advice_when_all_cells_are_alike(adata: AnnData, caplog: pytest.LogCaptureFixture) -> None:
+    sx.tl.sensx(adata, lambda rows: 1e-6 * rows[:, 0], **SMALL)
+    assert "is `tau` in units of the response" in caplog.text
+    assert adata.uns["sensx"]["rankings"].empty
+    assert "names" in adata.uns["sensx"]["rankings"]
+    sx.tl.sensx(adata, lambda rows: 1e6 * rows[:, 0], **SMALL)
+    assert "never saturates" in caplog.text
+
+
+def test_one_cell_says_nothing_of_ranges(adata: AnnData, net: nn.Module) -> None:
+    with pytest.raises(ValueError, match="constant over the 1 cells.*`mask_obs`"):
+        sx.tl.sensx(adata[:1].copy(), net, **SMALL)
+
+
+@pytest.mark.parametrize("n", [5, 30])
+def test_a_model_of_another_size(adata: AnnData, n: int) -> None:
+    with pytest.raises(ValueError, match="failed on rows of 20 features.*Does it take that many"):
+        sx.tl.sensx(adata, nn.Linear(n, 1).eval(), **SMALL)

@@ -1,0 +1,84 @@
+"""What ``tl.sensx`` tells the user before and after the work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sensx_sc.logger import logger
+
+if TYPE_CHECKING:
+    from sensx_sc.core.preparation import Run
+    from sensx_sc.tl._results import Results
+
+
+def log_plan(
+    n_cells: int, n_obs: int, n_features: int, n_arrays: int, run: Run, source: str
+) -> None:
+    """Say what will be done, and how."""
+    size = len(run.domain.free)
+    a_cell = run.evaluations
+    rows = next(iter(run.evaluators.values())).rows
+    logger.info(
+        "sensx: explaining %s for %d of %d cells; %d of %d features are tested, bounds: %s.",
+        run.response.model.name,
+        n_cells,
+        n_obs,
+        size,
+        n_features,
+        source,
+    )
+    logger.info(
+        "sensx: about %.3g evaluations (%.3g a cell), up to %d at once, %s.",
+        float(a_cell * n_cells),
+        float(a_cell),
+        rows,
+        run.why,
+    )
+    if n_cells < n_obs / 10 and n_obs * n_features > 10**8:
+        logger.info(
+            "sensx: layers span all %d cells; adata[mask].copy() would need %.1f GB less.",
+            n_obs,
+            4e-9 * (n_obs - n_cells) * n_features * n_arrays,
+        )
+
+
+def log_written(results: Results, slots: dict[str, dict[str, Any]], seconds: float) -> None:
+    logger.info(
+        "sensx: %s (%.1f s).",
+        ", ".join(f"{count} cells {status}" for status, count in results.counts.items()),
+        seconds,
+    )
+    _log_advice(results)
+    if results.messages:
+        cell, message = next(iter(results.messages.items()))
+        logger.warning("sensx: failed cells have no values; the first (row %d): %s.", cell, message)
+    logger.info(
+        "sensx: added %s.",
+        ", ".join(f".{part}[{name!r}]" for part, entries in slots.items() for name in entries),
+    )
+
+
+def _log_advice(results: Results) -> None:
+    """What to do about results that say little."""
+    counts, n_cells = results.counts, sum(results.counts.values())
+    doubtful = results.n_uncertified
+    if doubtful:
+        logger.info(
+            "sensx: delta* of %d of %d cells is not certified at 95 %% confidence; more `n_samples` "
+            "may settle it.",
+            doubtful,
+            n_cells,
+        )
+    if counts.get("insensitive", 0) == n_cells:
+        logger.warning(
+            "sensx: no cell has values, since nothing in the domain changes the response by `tau` = "
+            "%g: is `target` the class you mean, and is `tau` in units of the response?",
+            results.run.options.tau,
+        )
+    if counts.get("unsaturated", 0) == n_cells and results.run.response.qoi != "probability":
+        logger.warning(
+            "sensx: the response never saturates, so delta* is the whole domain for every cell; "
+            "`tau` = %g is in units of the response, whose values span %.3g.",
+            results.run.options.tau,
+            results.span,
+        )

@@ -1,0 +1,29 @@
+"""The method's words: statuses, statistics, what can be asked for. Nothing is imported here."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+Status = Literal["resolved", "insensitive", "left_censored", "unsaturated", "failed", "skipped"]
+STATUSES: tuple[Status, ...] = get_args(Status)
+"""What calibration can say of a cell, in the order of the stored categories."""
+
+ATTRIBUTED: tuple[Status, ...] = ("resolved", "left_censored", "unsaturated")
+"""Statuses whose cells are walked and have values; the rows of all others are NaN."""
+
+Statistic = Literal["value", "mean", "std", "change", "shapley", "se", "n"]
+STATISTICS: tuple[Statistic, ...] = get_args(Statistic)
+"""What walks yield for every cell and feature."""
+
+RankBy = Literal["value", "change", "mean", "shapley"]
+RANK_BY: tuple[RankBy, ...] = get_args(RankBy)
+"""Statistics that a ranking can sort by; signed ones by their size."""
+
+Precision = Literal["auto", "float32", "float64"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+OutOfDomain = Literal["raise", "clip", "expand"]
+OUT_OF_DOMAIN: tuple[OutOfDomain, ...] = get_args(OutOfDomain)
+
+DesignName = Literal["balanced", "uniform"]
+DESIGNS: tuple[DesignName, ...] = get_args(DesignName)
