@@ -175,5 +175,5 @@ def draw(explained: AnnData, folder: Path) -> None:
         "heatmap": sx.pl.heatmap(explained, groupby="cell_type", rank_by="change", n_genes=5),
     }
     for name, axes in pictures.items():
-        figure = np.ravel(axes)[0].figure
+        figure = np.ravel(np.asarray(axes, dtype=object))[0].figure
         figure.savefig(folder / f"{name}.png", dpi=120, bbox_inches="tight")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from sensx_sc.core.arrays import Floats
+    from sensx_sc.words import Status
 
     Sweep = Callable[[Floats], Floats]
     """q at the samples of each of K scales, (K,) -> (K, n_samples)."""

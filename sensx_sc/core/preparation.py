@@ -215,7 +215,7 @@ def _try(model: Model, example: Floats) -> None:
             model.outputs(rows)
     except (ValueError, TypeError):
         raise
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         msg = (
             f"the model ({model.name}) failed on rows of {example.shape[1]} features: "
             f"{type(error).__name__}: {error}. Does it take that many?"

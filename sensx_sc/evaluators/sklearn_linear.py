@@ -21,6 +21,9 @@ class Untranslatable(Exception):
 class Affine(nn.Module):
     """Rows times a scale plus a shift, column by column."""
 
+    scale: Tensor
+    shift: Tensor
+
     def __init__(self, scale: Any, shift: Any) -> None:
         super().__init__()
         self.register_buffer("scale", torch.as_tensor(np.array(scale, dtype=np.float64)))

@@ -87,7 +87,7 @@ class Stem:
 
     def outputs(self, states: Tensor) -> Tensor:
         """Outputs of the model (B, K) from states (B, width)."""
-        parts = states.split([len(branch.bias) for branch in self.branches], dim=1)
+        parts = torch.split(states, [len(branch.bias) for branch in self.branches], dim=1)
         returned: Tensor = self.head(*parts)
         return returned.reshape(len(states), -1)
 

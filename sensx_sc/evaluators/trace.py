@@ -76,7 +76,7 @@ class Columns:
             offset = offset + weight[:, constant] @ fixed
         used = (self.source >= 0).nonzero().ravel()
         feature = self.source[used]
-        if len(feature.unique()) != len(feature) and self.steps:
+        if self.steps and len(torch.unique(feature)) != len(feature):
             msg = "a feature enters an affine layer twice, after a nonlinear function"
             raise NoStemError(msg)
         rows = weight.new_zeros(n_features, len(weight))
@@ -85,14 +85,16 @@ class Columns:
             rows.index_add_(0, feature, (weight[:, used] * self.scale[used]).T.contiguous())
             return Branch(rows, offset, None)
         rows[feature] = weight[:, used].T
-        column = feature.new_full((n_features,), used[0] if len(used) else 0)
+        column = torch.zeros(n_features, dtype=torch.long, device=feature.device)
         column[feature] = used
         return Branch(rows, offset, lambda x, features: self.values(x, column[features]))
 
 
 _UNARY: dict[Any, Callable[[Tensor], Tensor]] = {
     name: getattr(torch, name)
-    for name in ("log1p", "log", "sqrt", "exp", "expm1", "tanh", "sigmoid", "relu", "abs", "square", "sign")
+    for name in (
+        "log1p", "log", "sqrt", "exp", "expm1", "tanh", "sigmoid", "relu", "abs", "square", "sign",
+    )
 }  # fmt: skip
 _UNARY |= {function: function for function in list(_UNARY.values())}
 _UNARY |= {functional.relu: torch.relu, functional.sigmoid: torch.sigmoid, operator.neg: torch.neg}
@@ -305,12 +307,11 @@ class _Reader:
         found = [self.columns[part] for part in parts]
         if any(columns.steps for columns in found):
             self._refuse(node)
-        self.columns[node] = Columns(
-            *(
-                torch.cat([getattr(part, name) for part in found])
-                for name in ("source", "scale", "shift")
-            )
+        source, scale, shift = (
+            torch.cat([getattr(part, name) for part in found])
+            for name in ("source", "scale", "shift")
         )
+        self.columns[node] = Columns(source, scale, shift)
 
     def head(self) -> nn.Module:
         """The rest of the graph, with an input for each branch."""

@@ -54,8 +54,8 @@ def rank_groups(
     groupby
         Column of ``adata.obs``: categorical, string, bool or integer.
     statistic
-        What to rank by: ``"value"`` (``|change in q|`` per unit of expression), ``"change"`` (``|change
-        in q|``), ``"std"``, or, by their size, ``"mean"`` and ``"shapley"``.
+        What to rank by: ``"value"`` (change of q per unit of expression), ``"change"`` (change of
+        q), ``"std"``, or, by their size, ``"mean"`` and ``"shapley"``.
     n_genes
         Length of ``names`` and ``scores`` (fewer if fewer genes were tested); ``rankings`` has all.
     key

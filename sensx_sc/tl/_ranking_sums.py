@@ -69,7 +69,7 @@ class GroupSums:
         score = ranking_score(means[rank_by], rank_by)
         tested = np.flatnonzero(~np.isnan(means["value"]))
         best = tested[np.argsort(-score[tested], kind="stable")]
-        columns = dict.fromkeys(("value", "change", "mean", rank_by))
+        columns: dict[str, None] = dict.fromkeys(("value", "change", "mean", str(rank_by)))
         return pd.DataFrame(
             {
                 "group": group,
