@@ -142,9 +142,23 @@ def group_labels(table: pd.DataFrame) -> dict[str, str]:
     return labels
 
 
+def _scale_axis(ax: Axes, star: np.ndarray) -> None:
+    """Make the x axis logarithmic, at least a factor of four wide, with plain numbers as ticks."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    found = star[star > 0]
+    low, high = (found.min(), found.max()) if len(found) else (0.01, 1.0)
+    margin = max(1.25, np.sqrt(4 * low / high))
+    ax.set_xscale("log")
+    ax.set_xlim(low / margin, min(high * margin, 1.1))
+    ax.xaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+
+
 def draw_delta_star(ax: Axes, table: pd.DataFrame, labels: dict[str, str]) -> None:
     """Draw the violins, the points and the medians."""
-    ax.set_xscale("log")
+    _scale_axis(ax, table["delta_star"].to_numpy(dtype=np.float64))
     for y, name in enumerate(labels):
         cells = table[(table["group"] == name) & (table["delta_star"] > 0)]
         cells = cells.sort_values("delta_star", kind="stable")

@@ -116,7 +116,7 @@ def rankings(
         if not own or i + ncols >= len(axes):
             panel.set_xlabel(label, fontsize=8)
     legend = _legend(table, quantity(params), one_cell=cells is not None)
-    place_legend(axes, legend, own=own, entry=2.1)
+    place_legend(axes, legend, own=own, entry=2.6)
     return one_or_all(axes)
 
 
@@ -181,6 +181,7 @@ def draw_rankings(ax: Axes, table: pd.DataFrame, title: str) -> None:
     ax.set_ylim(len(table) - 0.4, -0.6)
     ax.locator_params(axis="x", nbins=4)
     ax.ticklabel_format(axis="x", scilimits=(-3, 4))
+    ax.xaxis.get_offset_text().set_fontsize(7)
     ax.tick_params(axis="x", labelsize=8)
     ax.tick_params(axis="y", length=0)
     ax.axvline(0, color="black", linewidth=0.8)

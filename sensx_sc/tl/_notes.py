@@ -64,15 +64,15 @@ def _log_advice(results: Results) -> None:
     doubtful = results.n_uncertified
     if doubtful:
         logger.info(
-            "sensx: delta* of %d of %d cells is not certified at 95 %% confidence; more `n_samples` "
-            "may settle it.",
+            "sensx: delta* of %d of %d cells is not certified at 95 %% confidence; more "
+            "`n_samples` may settle it.",
             doubtful,
             n_cells,
         )
     if counts.get("insensitive", 0) == n_cells:
         logger.warning(
-            "sensx: no cell has values, since nothing in the domain changes the response by `tau` = "
-            "%g: is `target` the class you mean, and is `tau` in units of the response?",
+            "sensx: no cell has values, since nothing in the domain changes the response by `tau` "
+            "= %g: is `target` the class you mean, and is `tau` in units of the response?",
             results.run.options.tau,
         )
     if counts.get("unsaturated", 0) == n_cells and results.run.response.qoi != "probability":

@@ -150,10 +150,11 @@ def sensx(
       ``sensx_std``, ``sensx_change``, ``sensx_shapley``, ``sensx_se``, ``sensx_n`` if asked for.
     - ``.obsm["sensx_envelope"]``: (n_obs, n_deltas, 2), 1st and 99th percentile of q.
     - ``.var["sensx_lower"]``, ``.var["sensx_upper"]``: the domain used.
-    - ``.uns["sensx"]``: ``params``, ``deltas``, ``noise_floor``, ``versions``, ``cells`` (how sure
+    - ``.uns["sensx"]``: ``params``, ``deltas``, ``noise_floor``, ``versions``; ``cells`` (how sure
       delta* of each analysed cell is: certified, bracket, share of walks that end inside the
-      envelope, noise floor, precision, why it failed), ``rankings`` (tidy: group, names, rank,
-      value, value_se, change, mean, presence, n_cells for each explained target), ``names`` and ``scores`` as ``sc.pl.rank_genes_groups(adata, key="sensx")`` wants.
+      envelope, noise floor, precision, why it failed); ``rankings`` (tidy: group, names, rank,
+      value, value_se, change, mean, presence, n_cells for each explained target); ``names`` and
+      ``scores`` as ``sc.pl.rank_genes_groups(adata, key="sensx")`` wants them.
 
     With ``obsm``, values and ranks go to ``.obsm`` under the same keys, bounds to ``.uns``.
 

@@ -28,7 +28,8 @@ sx.tl.sensx(
     n_samples=100, n_walks=4, tau=1e-6, progress=False,
 )
 assert np.isfinite(adata.layers["sensx"][cells][:, genes]).all()
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+unit = 1 if sys.platform == "darwin" else 1024
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 matrix = X.data.nbytes + X.indices.nbytes + X.indptr.nbytes
 layers = sum(adata.layers[name].nbytes for name in ("sensx", "sensx_rank"))
 print(json.dumps({"cells": int(cells.sum()), "peak": peak, "matrix": matrix, "layers": layers}))
