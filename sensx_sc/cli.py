@@ -58,7 +58,16 @@ def _demo(options: argparse.Namespace) -> int:
         seed=options.seed,
         progress=False if options.quiet else None,
     )
-    with pd.option_context("display.width", 220, "display.max_colwidth", 60):
-        for name, row in table.set_index("type").iterrows():
-            sys.stdout.write(f"\n{name}\n{row.dropna().to_string()}\n")
+    genes = [column for column in table if str(column).startswith("top genes")]
+    figures = table.drop(columns=genes).set_index("type")
+    with pd.option_context("display.width", 200, "display.max_columns", None):
+        sys.stdout.write(f"\n{figures.to_string(na_rep='-')}\n")
+    sys.stdout.write(
+        "\nmarkers: known markers of the type among the genes; "
+        "by ...: how many of them are in the top 20\n"
+    )
+    for column in genes:
+        sys.stdout.write(f"\n{column}\n")
+        for name, listed in table.set_index("type")[column].dropna().items():
+            sys.stdout.write(f"  {name}: {listed}\n")
     return 0

@@ -140,21 +140,26 @@ def summary(explained: AnnData, nets: dict[str, ExpressionMLP]) -> pd.DataFrame:
             }
             row["median delta*"] = float(f"{explained.obs['sensx_delta_star'][own].median():.2g}")
             row["statuses"] = ", ".join(f"{n} {label}" for label, n in status.items() if n)
-            row["top genes by change, where present"] = ", ".join(
-                f"{gene}{'+' if mean > 0 else '-'}"
-                for gene, mean in tops["present"][["names", "mean"]].head(5).to_numpy()
-            )
-            best = tops["value"].iloc[0]
-            half = 1.96 * best["value_se"]
-            row["top gene by value"] = (
-                f"{best['names']}{'+' if best['mean'] > 0 else '-'} "
-                f"{best['value']:.3f} ± {half:.3f}"
-            )
-            row["known markers"] = len(markers)
+            row["markers"] = len(markers)
             for label, top in tops.items():
-                row[f"in top {TOP} by {label}"] = len(markers & set(top["names"]))
+                row[f"by {label}"] = len(markers & set(top["names"]))
+            row["top genes by value"] = _top_genes(tops["value"], interval=True)
+            row["top genes by change, where present"] = _top_genes(tops["present"])
         rows.append(row)
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    counts = [name for name in table if str(name) == "markers" or str(name).startswith("by ")]
+    return table.astype(dict.fromkeys(counts, "Int64"))
+
+
+def _top_genes(table: pd.DataFrame, n: int = 5, *, interval: bool = False) -> str:
+    """The first genes with their sign, and the 95 % interval of the group's mean value."""
+    shown = []
+    for gene in table.head(n).itertuples():
+        text = f"{gene.names}{'+' if gene.mean > 0 else '-'}"
+        if interval:
+            text += f" {gene.value:.2g}±{1.96 * gene.value_se:.1g}"
+        shown.append(text)
+    return ", ".join(shown)
 
 
 def draw(explained: AnnData, folder: Path) -> None:

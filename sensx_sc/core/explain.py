@@ -274,7 +274,8 @@ def _walkers(
             if found.status in ATTRIBUTED and chosen[i][0] == name
         ]
         # In the type of the walks, so that a first step starts where the input is.
-        own = evaluator.at(x[rows], target[rows])
+        first = evaluator is next(iter(run.evaluators.values()))
+        own = q_x[rows] if first else evaluator.at(x[rows], target[rows])
         for i, q in zip(rows, own, strict=True):
             found = calibrations[i]
             size = max(*(abs(end) for end in found.at_star), abs(q_x[i]))
