@@ -61,7 +61,8 @@ def _demo(options: argparse.Namespace) -> int:
     genes = [column for column in table if str(column).startswith("top genes")]
     figures = table.drop(columns=genes).set_index("type")
     with pd.option_context("display.width", 200, "display.max_columns", None):
-        sys.stdout.write(f"\n{figures.to_string(na_rep='-')}\n")
+        shown = figures.astype(object).where(figures.notna(), "-")
+        sys.stdout.write(f"\n{shown.to_string()}\n")
     sys.stdout.write(
         "\nmarkers: known markers of the type among the genes; "
         "by ...: how many of them are in the top 20\n"

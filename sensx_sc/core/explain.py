@@ -9,9 +9,9 @@ import numpy as np
 
 from sensx_sc.core.arrays import as_rows
 from sensx_sc.core.calibration import calibrate, failed
-from sensx_sc.core.explanation import Explanation
+from sensx_sc.core.explanation import Explanation, joined
 from sensx_sc.core.precision import choose_precision, probe_steps, sweep_precision
-from sensx_sc.core.preparation import Options, outputs, prepare, read
+from sensx_sc.core.preparation import Options, block_size, outputs, prepare, read
 from sensx_sc.core.sampling import cell_key, uniforms
 from sensx_sc.core.statistics import ranking_score, ranks
 from sensx_sc.core.walks import Walker, walk
@@ -170,14 +170,37 @@ def explain(
         device=device,
         options=options,
     )
-    keys = range(rows.shape[0]) if keys is None else list(keys)
+    keys = list(range(rows.shape[0]) if keys is None else keys)
     if len(keys) != rows.shape[0]:
         msg = f"`keys` must name each of the {rows.shape[0]} inputs; got {len(keys)}."
         raise ValueError(msg)
-    x = read(rows, run)
-    targets, output_names = resolve_target(target, run.response, outputs(x, run))
-    with progress_bar(len(x) * run.evaluations, progress) as advance:
-        return explain_rows(x, targets, output_names, keys, run, advance=advance)
+    together = block_size("auto", rows.shape[1])
+    targets, output_names = resolve_target(target, run.response, outputs(rows, run, together))
+    with progress_bar(rows.shape[0] * run.evaluations, progress) as advance:
+        blocks = explain_blocks(rows, targets, output_names, keys, run, together, advance=advance)
+        return joined([found for _, _, found in blocks])
+
+
+def explain_blocks(
+    rows: Rows,
+    target: Ints,
+    output_names: tuple[str, ...],
+    keys: Sequence[str | int],
+    run: Run,
+    together: int,
+    *,
+    advance: Callable[[int], object] = lambda _: None,
+) -> Iterator[tuple[slice, Floats, Explanation]]:
+    """Explain inputs a block at a time: only a block of rows is dense.
+
+    Yields
+    ------
+    Which rows, the inputs as the run sees them, and their explanation.
+    """
+    for start in range(0, rows.shape[0], together):
+        part = slice(start, min(start + together, rows.shape[0]))
+        x = read(rows[part], run)
+        yield part, x, explain_rows(x, target[part], output_names, keys[part], run, advance=advance)
 
 
 def explain_rows(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     from sensx_sc.core.arrays import Bools, Floats, Ints
@@ -95,3 +97,27 @@ class Explanation:
     lower: Floats
     upper: Floats
     params: dict[str, Any]
+
+
+_OF_THE_RUN = ("output_names", "lower", "upper", "params")
+
+
+def joined(parts: list[Explanation]) -> Explanation:
+    """One explanation of the inputs of several, in their order, of one run."""
+    if len(parts) == 1:
+        return parts[0]
+    deltas = np.unique(np.concatenate([part.deltas for part in parts]))
+    envelope = np.full((sum(len(part.qoi) for part in parts), len(deltas), 2), np.nan)
+    together: dict[str, Any] = {name: getattr(parts[0], name) for name in _OF_THE_RUN}
+    start = 0
+    for part in parts:
+        rows = np.arange(start, start + len(part.qoi))
+        envelope[np.ix_(rows, np.searchsorted(deltas, part.deltas))] = part.envelope
+        start += len(rows)
+    together |= {"deltas": deltas, "envelope": envelope}
+    for field in fields(Explanation):
+        if field.name not in together:
+            values = [getattr(part, field.name) for part in parts]
+            whole = sum(values, ()) if isinstance(values[0], tuple) else np.concatenate(values)
+            together[field.name] = whole
+    return Explanation(**together)

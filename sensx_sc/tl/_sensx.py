@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sensx_sc.core.arrays import as_rows, column_range
-from sensx_sc.core.explain import explain_rows, progress_bar
-from sensx_sc.core.preparation import Options, is_whole, outputs, prepare, read
+from sensx_sc.core.explain import explain_blocks, progress_bar
+from sensx_sc.core.preparation import Options, block_size, outputs, prepare
 from sensx_sc.models.qoi import resolve_target
 from sensx_sc.pp._selection import aligned, check_adata, pick_bounds, pick_mask, pick_matrix
 from sensx_sc.settings import settings
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from sensx_sc.words import DesignName, OutOfDomain, Precision, RankBy
 
 KEPT = ("value", "rank", *STATISTICS[1:])
-_ARRAYS_A_CELL = 28  # float64 rows that an explained cell occupies while its block is open
 
 
 def sensx(
@@ -225,16 +224,14 @@ def sensx(
         options=options,
     )
     _warn_of_counts(rows, run.response.model)
-    together = _chunk(chunk_size, len(matrix.names))
+    together = block_size(chunk_size, len(matrix.names))
     targets, names = _targets(adata, target, cells, rows, run, together)
     results = Results(adata.n_obs, matrix.names, kept, run)
     log_plan(len(cells), adata.n_obs, len(matrix.names), len(kept), run, source)
     with progress_bar(len(cells) * run.evaluations, progress) as advance:
-        for start in range(0, len(cells), together):
-            part = slice(start, start + together)
-            x = read(rows[part], run)
-            keys = adata.obs_names[cells[part]].tolist()
-            found = explain_rows(x, targets[part], names, keys, run, advance=advance)
+        keys = adata.obs_names[cells].tolist()
+        blocks = explain_blocks(rows, targets, names, keys, run, together, advance=advance)
+        for part, x, found in blocks:
             results.add(cells[part], found, x > run.domain.lower)
     _refuse_all_failed(results)
     params = {
@@ -266,16 +263,6 @@ def _kept(statistics: Sequence[str]) -> list[str]:
     return [name for name in KEPT if name in asked or name == "value"]
 
 
-def _chunk(chunk_size: int | str, n_features: int) -> int:
-    if chunk_size == "auto":
-        budget = settings.memory_budget / 4
-        return int(np.clip(budget // (_ARRAYS_A_CELL * 8 * n_features), 1, 1024))
-    if not is_whole(chunk_size) or int(chunk_size) < 1:
-        msg = f"`chunk_size` must be 'auto' or a whole number of at least 1; got {chunk_size!r}."
-        raise ValueError(msg)
-    return int(chunk_size)
-
-
 def _warn_of_counts(rows: Rows, model: Model) -> None:
     """Raw counts given to a model that was fitted on log values are worth a word."""
     if model.input_range is None:
@@ -296,12 +283,7 @@ def _targets(
     adata: AnnData, target: Any, cells: Ints, rows: Rows, run: Run, together: int
 ) -> tuple[Ints, tuple[str, ...]]:
     """The explained output of each cell; every cell's outputs are seen before the work starts."""
-    at_cells = np.concatenate(
-        [
-            outputs(read(rows[start : start + together], run), run)
-            for start in range(0, len(cells), together)
-        ]
-    )
+    at_cells = outputs(rows, run, together)
     wanted = target
     named = run.response.model.output_names or ()
     if isinstance(target, str) and target not in named and target in adata.obs:

@@ -1,7 +1,7 @@
 """Stem evaluation against dense evaluation on the paper's single-cell net, in one run.
 
-Run it as ``python tests/benchmarks/stem_against_dense.py``; it prints one table of ratios. The net is
-27,399-250-50-1, the cell expresses 1500 genes. Seconds depend on the machine, ratios hardly.
+Run it as ``python tests/benchmarks/stem_against_dense.py``; it prints one table of ratios. The net
+is 27,399-250-50-1, the cell expresses 1500 genes. Seconds depend on the machine, ratios hardly.
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ def main(n_genes: int, n_expressed: int, dtype: str) -> None:
     with full_precision():
         only_head = seconds(lambda: head(states), 30) / 4096 * n_genes
     deltas = np.geomspace(1e-4, 1, 50)
-    down, up = (np.stack(part) for part in zip(*(domain.reach(x[0], d) for d in deltas), strict=True))
+    down, up = (
+        np.stack(part) for part in zip(*(domain.reach(x[0], d) for d in deltas), strict=True)
+    )
     u = uniforms(0, 1, "calibration", 0, 150, n_genes)
     sweep = seconds(lambda: stem.sweep(x[0], 0, free, down, up, u), 2)
     dense_sweep = seconds(lambda: dense.sweep(x[0], 0, free, down[::10], up[::10], u), 1) * 10

@@ -114,3 +114,24 @@ def test_memory_budget_reaches_the_model(cells: np.ndarray) -> None:
     with sx.settings.override(memory_budget=16 * 8 * N * 50):
         call(cells[:1], recorded)
     assert max(sizes) == 50
+
+
+def test_blocks_of_inputs_are_joined_as_if_there_was_one() -> None:
+    # One input needs the grid extended, one fails, one is insensitive: their blocks differ.
+    def response(z: np.ndarray) -> np.ndarray:
+        q = np.tanh(1e6 * z[:, 0]) * (z[:, 1] < 0.5) + np.tanh(3 * z[:, 2:].sum(axis=1)) * 0.2
+        return np.where(z[:, 1] > 0.95, np.nan, q)
+
+    x = np.zeros((5, 6))
+    x[1, 1], x[2, 0] = 0.99, 0.5
+    arguments = {"n_walks": 8, "n_samples": 60, "deltas": "auto"}
+    whole = call(x, response, **arguments)
+    # A budget so small that every input is a block of its own.
+    with sx.settings.override(memory_budget=28 * 8 * 6 * 4):
+        parted = call(x, response, **arguments, batch_size=64)
+    assert whole.status == parted.status
+    assert len(set(whole.status)) > 1
+    np.testing.assert_array_equal(whole.deltas, parted.deltas)
+    for name in ("value", "rank", "envelope", "delta_star", "bracket", "n", "qoi", "noise_floor"):
+        np.testing.assert_allclose(getattr(parted, name), getattr(whole, name), rtol=1e-12)
+    assert whole.messages == parted.messages
