@@ -21,6 +21,7 @@ from sensx_sc.get._stored import (
     stored_statistics,
 )
 from sensx_sc.logger import logger
+from sensx_sc.tl._group_means import SHOWN, GroupMeans
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RANKABLE = ("value", "change", "mean", "std", "shapley")
-COLUMNS = ("value", "change", "mean")
 
 
 def rank_groups(
@@ -138,12 +138,11 @@ def group_table(adata: AnnData, groupby: str, *, statistic: str, key: str) -> pd
     check_statistic(adata, prefix, statistic, argument="statistic", allowed=RANKABLE)
     codes, names = _groups(adata, groupby)
     explained = attributed(adata, prefix)
-    values = adata.layers[prefix]
     parts, bare = [], []
     used = 0
     for code, name in enumerate(names):
         rows = np.flatnonzero(explained & (codes == code))
-        part, n = _one_group(adata, rows, statistic, prefix, values)
+        part, n = _one_group(adata, rows, statistic, prefix)
         used += n
         if part is None:
             bare.append(name)
@@ -223,70 +222,16 @@ def _groups(adata: AnnData, groupby: str) -> tuple[NDArray[np.intp], list[str]]:
 
 
 def _one_group(
-    adata: AnnData, rows: NDArray[np.intp], statistic: str, prefix: str, values: Any
+    adata: AnnData, rows: NDArray[np.intp], statistic: str, prefix: str
 ) -> tuple[pd.DataFrame | None, int]:
     """Return one group's ranked table and how many of its cells have values."""
-    count, value, spread, n_cells = _moments(values, rows, adata.n_vars)
-    if n_cells == 0:
+    if len(rows) == 0:
         return None, 0
     layers = stored_statistics(adata, prefix)
-    means = {"value": value}
-    for name in dict.fromkeys((*COLUMNS[1:], statistic)):
-        if name not in means:
-            missing = np.full(adata.n_vars, np.nan)
-            means[name] = (
-                _moments(adata.layers[layers[name]], rows, adata.n_vars)[1]
-                if name in layers
-                else missing
-            )
-    with np.errstate(invalid="ignore", divide="ignore"):
-        error = np.sqrt(spread / (count - 1) / count)
-    if n_cells == 1 and "se" in layers:
-        error = _moments(adata.layers[layers["se"]], rows, adata.n_vars)[1]
-    error[count < (1 if n_cells == 1 else 2)] = np.nan
-    columns = {"value": value, "value_se": error, "change": means["change"], "mean": means["mean"]}
-    columns["presence"] = _presence(adata, rows, prefix)
-    tested = np.flatnonzero(count > 0)
-    order = tested[np.argsort(-np.abs(means[statistic][tested]), kind="stable")]
-    table = pd.DataFrame({"names": adata.var_names.to_numpy().astype(object)[order]})
-    table["rank"] = np.arange(1, len(order) + 1)
-    for name, column in columns.items():
-        table[name] = column[order]
-    table["n_cells"] = count[order]
-    if statistic not in table:
-        table[statistic] = means[statistic][order]
-    return table, n_cells
-
-
-def _moments(
-    layer: Any, rows: NDArray[np.intp], n_vars: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], int]:
-    """Return each gene's count, mean and sum of squared deviations over ``rows``; and cells used.
-
-    NaN is left out; blocks are merged by their means (Chan et al. 1979), which cancels nothing.
-    """
-    count = np.zeros(n_vars, dtype=np.int64)
-    mean, spread = np.zeros(n_vars), np.zeros(n_vars)
-    n_cells = 0
-    for block in row_blocks(rows, n_vars):
-        data = read_rows(layer, block).astype(np.float64)
-        there = np.isfinite(data)
-        n_cells += int(there.any(axis=1).sum())
-        n = there.sum(axis=0)
-        here = np.where(there, data, 0.0).sum(axis=0) / np.maximum(n, 1)
-        inner = np.where(there, (data - here) ** 2, 0.0).sum(axis=0)
-        total = np.maximum(count + n, 1)
-        spread += inner + (here - mean) ** 2 * count * n / total
-        mean += (here - mean) * n / total
-        count += n
-    mean[count == 0] = np.nan
-    return count, mean, spread, n_cells
-
-
-def _presence(adata: AnnData, rows: NDArray[np.intp], prefix: str) -> NDArray[np.float64]:
-    """Return, for each gene, the fraction of ``rows`` in which it is above its lower bound."""
+    wanted = [name for name in dict.fromkeys((*SHOWN, "se", statistic)) if name in layers]
     array, lower = explained_array(adata, prefix), lower_bounds(adata, prefix)
-    above = np.zeros(adata.n_vars, dtype=np.int64)
+    group = GroupMeans(adata.n_vars)
     for block in row_blocks(rows, adata.n_vars):
-        above += (read_rows(array, block) > lower).sum(axis=0)
-    return above / len(rows)
+        statistics = {name: read_rows(adata.layers[layers[name]], block) for name in wanted}
+        group.add(statistics, read_rows(array, block) > lower)
+    return group.table(adata.var_names, statistic), group.n_cells

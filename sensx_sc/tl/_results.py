@@ -11,8 +11,8 @@ import pandas as pd
 
 import sensx_sc
 from sensx_sc.slots import sanitised
+from sensx_sc.tl._group_means import GroupMeans
 from sensx_sc.tl._rank_groups import ranking_records
-from sensx_sc.tl._ranking_sums import GroupSums
 from sensx_sc.words import ATTRIBUTED, STATUSES
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from sensx_sc.core.explanation import Explanation
     from sensx_sc.core.preparation import Run
 
+_AVERAGED = ("value", "change", "mean", "shapley", "se")
+_FIRST = ("names", "rank", "value", "value_se", "change", "mean", "presence", "n_cells")
 _WHOLE = ("rank", "n")  # statistics that are counts: int32, 0 = not tested
 
 
@@ -57,7 +59,7 @@ class Results:
         self.noise_floor = np.nan
         self._cells: list[pd.DataFrame] = []
         self._envelopes: list[tuple[Ints, Floats, Floats]] = []
-        self._groups: dict[int, GroupSums] = {}
+        self._groups: dict[int, GroupMeans] = {}
 
     def add(self, cells: Ints, found: Explanation, present: Bools) -> None:
         """Take in the explanation of some cells, and whether each feature is above its bound."""
@@ -76,8 +78,10 @@ class Results:
         self._envelopes.append((cells, found.deltas, found.envelope))
         attributed = np.isin(found.status, ATTRIBUTED)
         for target in np.unique(found.target[attributed]).tolist():
-            sums = self._groups.setdefault(target, GroupSums(len(self.names)))
-            sums.add(found, attributed & (found.target == target), present)
+            rows = attributed & (found.target == target)
+            statistics = {name: getattr(found, name)[rows] for name in _AVERAGED}
+            group = self._groups.setdefault(target, GroupMeans(len(self.names)))
+            group.add(statistics, present[rows])
 
     @property
     def counts(self) -> dict[str, int]:
@@ -101,11 +105,16 @@ class Results:
     def rankings(self) -> pd.DataFrame:
         """The tidy table of all groups, in the order of the model's outputs."""
         rank_by = self.run.options.rank_by
+        groups = {
+            self.output_names[target]: self._groups[target] for target in sorted(self._groups)
+        }
+        if not groups:  # no rows, but all columns
+            return GroupMeans(0).table((), rank_by).assign(group="")[["group", *_FIRST]]
         tables = [
-            self._groups[target].table(self.output_names[target], self.names, rank_by)
-            for target in sorted(self._groups)
+            group.table(self.names, rank_by).assign(group=name) for name, group in groups.items()
         ]
-        return pd.concat(tables, ignore_index=True) if tables else GroupSums.empty_table(rank_by)
+        table = pd.concat(tables, ignore_index=True)
+        return table[["group", *table.columns.drop("group")]]
 
     def cells(self, names: pd.Index[Any]) -> pd.DataFrame:
         """How sure delta* of each analysed cell is, and what its walks were like."""
