@@ -208,7 +208,7 @@ class StemEvaluator(DenseEvaluator):
         n_walks, n_steps = order.shape
         features = torch.as_tensor(free, device=self._device)
         steps = torch.as_tensor(order, device=self._device)
-        start, end = self._tensor(x[:, free])[cell], self._tensor(endpoint)
+        start, end = self._tensor(x[:, free][cell]), self._tensor(endpoint)
         # Steps by walks: how far phi moves at each step, and the feature that moves it.
         moves = [
             (branch.transformed(end, features) - branch.transformed(start, features))
@@ -217,13 +217,15 @@ class StemEvaluator(DenseEvaluator):
             for branch in self.stem.branches
         ]
         column = features[steps.T]
-        # The state before the chunk, in float64: what rounding a chunk makes does not add up.
-        state = self.stem.states(self._tensor(x))[cell].double()
+        # The state before the chunk, in float64 where there is one: rounding does not add up.
+        wide = torch.float32 if self._device.type == "mps" else torch.float64
+        at = torch.as_tensor(cell, device=self._device)
+        state = self.stem.states(self._tensor(x))[at].to(wide)
         length = max(1, self.rows // n_walks)
         for first in range(0, n_steps, length):
             part = slice(first, min(first + length, n_steps))
             states = self._moved(column[part], [move[part] for move in moves])
-            last = states[-1].to(torch.float64, copy=True)
+            last = states[-1].to(wide, copy=True)
             states += state.to(states.dtype)
             state += last
             size = len(states)
