@@ -33,7 +33,14 @@ def as_rows(X: Any, *, name: str = "X") -> Rows:
     ValueError
         Not two-dimensional, empty, or with NaN or infinite values.
     """
-    rows: Rows = X.tocsr() if is_sparse(X) else np.asarray(X)
+    try:
+        rows: Rows = X.tocsr() if is_sparse(X) else np.asarray(X)
+    except ValueError as error:
+        msg = (
+            f"`{name}` must be a numeric array or sparse matrix (inputs x features); got "
+            f"{type(X).__name__}. For an AnnData there is sx.tl.sensx."
+        )
+        raise TypeError(msg) from error
     if rows.dtype.kind not in "fiub":
         msg = f"`{name}` must be numeric; got dtype {rows.dtype}."
         raise TypeError(msg)

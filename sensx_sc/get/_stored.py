@@ -128,6 +128,9 @@ def check_names(
     asked: str | Iterable[str], available: Sequence[str] | pd.Index[Any], argument: str, what: str
 ) -> list[str]:
     """Return ``asked`` as a list of distinct names that all exist, or say which exist."""
+    if not isinstance(asked, Iterable):
+        msg = f"{argument} must be the name of a {what} or several names; got {asked!r}."
+        raise TypeError(msg)
     names = [asked] if isinstance(asked, str) else list(asked)
     if not names:
         msg = f"{argument} is empty; give at least one {what}."

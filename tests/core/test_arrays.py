@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
+import sensx_sc as sx
 from sensx_sc.core.arrays import as_rows, column_range, dense, is_sparse
 
 SPARSE = [
@@ -102,3 +103,8 @@ def test_column_range_counts_the_zeros_that_are_not_stored(
         np.testing.assert_array_equal(low, [min(column) for column in table.T])
         np.testing.assert_array_equal(high, [max(column) for column in table.T])
         assert low.dtype == high.dtype == np.float64
+
+
+def test_an_anndata_is_sent_to_its_own_door() -> None:
+    with pytest.raises(TypeError, match="got AnnData. For an AnnData there is sx.tl.sensx"):
+        as_rows(sx.datasets.toy())
