@@ -13,6 +13,7 @@ from sensx_sc.evaluators.routed import RoutedEvaluator
 from sensx_sc.evaluators.sklearn_linear import Untranslatable, as_module
 from sensx_sc.evaluators.stem import Stem, StemEvaluator
 from sensx_sc.evaluators.trace import NoStemError, find_stem
+from sensx_sc.evaluators.trees import TreeEvaluator, used_features
 from sensx_sc.models.one_vs_rest import OneVsRest
 from sensx_sc.models.sklearn_estimator import SklearnModel
 from sensx_sc.models.torch_module import TorchModel
@@ -56,6 +57,11 @@ def choose_evaluator(
         members = [member for member, _ in found if isinstance(member, DenseEvaluator)]
         if len(members) == len(found):
             return RoutedEvaluator(dense, members), found[0][1]
+    if isinstance(model, SklearnModel):
+        used = used_features(model.source, probes.shape[1])
+        if used is not None:
+            why = f"row by row for the {used.sum()} features that some tree splits on"
+            return TreeEvaluator(response, dtype, rows, used), why
     try:
         stem = _stem(response, dense, probes)
     except NoStemError as reason:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from sensx_sc.evaluators.dead import skip_dead
 from sensx_sc.evaluators.dense import DenseEvaluator
 from sensx_sc.evaluators.full_precision import full_precision
 
@@ -167,18 +168,11 @@ class StemEvaluator(DenseEvaluator):
         endpoint: Floats,
         order: Ints,
     ) -> Floats:
+        def live_walks(features: Ints, end: Floats, steps: Ints) -> Floats:
+            return self._live_walks(x, target, cell, features, end, steps)
+
         live = self.stem.live(free)
-        if live.all():
-            return self._live_walks(x, target, cell, free, endpoint, order)
-        # A dead feature's step changes nothing: q stays what it was.
-        if not live.any():
-            return np.repeat(q_x[cell][:, None], len(free), axis=1)
-        position = np.cumsum(live) - 1
-        met = live[order]
-        of_live = position[order[met]].reshape(len(order), -1)
-        q_live = self._live_walks(x, target, cell, free[live], endpoint[:, live], of_live)
-        states = np.concatenate([q_x[cell][:, None], q_live], axis=1)
-        return np.take_along_axis(states, np.cumsum(met, axis=1), axis=1)
+        return skip_dead(live, q_x, cell, free, endpoint, order, live_walks)
 
     def _live_walks(
         self, x: Floats, target: Ints, cell: Ints, free: Ints, endpoint: Floats, order: Ints

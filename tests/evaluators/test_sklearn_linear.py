@@ -18,7 +18,6 @@ from sensx_sc.models.qoi import make_response
 pytest.importorskip("sklearn")
 
 from sklearn.decomposition import PCA, TruncatedSVD
-from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import (
     ElasticNet,
     LinearRegression,
@@ -28,6 +27,7 @@ from sklearn.linear_model import (
     SGDClassifier,
     SGDRegressor,
 )
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MaxAbsScaler, MinMaxScaler, StandardScaler
@@ -105,7 +105,7 @@ def test_outputs_are_the_estimators_and_there_is_a_stem(
 @pytest.mark.parametrize(
     "estimator",
     [
-        RandomForestClassifier(5, random_state=0),
+        KNeighborsClassifier(),
         SVC(),
         LogisticRegression(solver="liblinear"),
         make_pipeline(FunctionTransformer(np.log1p), LogisticRegression()),
