@@ -41,7 +41,7 @@ ESTIMATORS = [
 ]
 
 
-def data(rng: np.random.Generator, *, classes: bool = True: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def data(rng: np.random.Generator, *, classes: bool = True) -> tuple[np.ndarray, np.ndarray]:
     X = rng.gamma(0.5, size=(200, N))
     score = X[:, 0] - X[:, 1] + 0.5 * X[:, 2] * X[:, 3]
     return X, np.digitize(score, [-0.4, 0.4]) if classes else score
