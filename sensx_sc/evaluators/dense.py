@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from sensx_sc.models.qoi import Response
 
 
+TILE = 16
+
+
 class DenseEvaluator:
     """q by forward calls on complete rows.
 
@@ -28,7 +31,9 @@ class DenseEvaluator:
     dtype
         float32 or float64.
     rows
-        Rows of one call.
+        Rows of one call. In float32 calls are padded to whole tiles of 16 rows, of which what is
+        left over is dropped: kernels round the odd rows of a batch in another way, and the
+        results would depend on the batch.
     """
 
     name = "dense"
@@ -36,27 +41,42 @@ class DenseEvaluator:
     def __init__(self, response: Response, dtype: np.dtype[np.floating], rows: int) -> None:
         self.response = response
         self.dtype = np.dtype(dtype)
-        self.rows = rows
+        self._tile = TILE if self.dtype == np.float32 else 1
+        self.rows = max(rows // self._tile * self._tile, 1)
         self._torch_dtype = torch.float32 if self.dtype == np.float32 else torch.float64
         self._device = response.model.device(self._torch_dtype)
 
     def _tensor(self, values: Floats) -> Tensor:
         return torch.as_tensor(values.astype(self.dtype), device=self._device)
 
+    def _padded(self, rows: Tensor) -> Tensor:
+        missing = -len(rows) % self._tile
+        return rows if missing == 0 else torch.cat([rows, rows[-1:].expand(missing, -1)])
+
+    def _respond(self, rows: Tensor, target: Ints) -> Floats:
+        """Q of rows on the device, (B,)."""
+        n = len(rows)
+        padded = self._padded(rows)
+        target = np.concatenate([target, np.repeat(target[-1:], len(padded) - n)])
+        return self.response(padded, target)[:n]
+
     def at(self, x: Floats, target: Ints) -> Floats:
         q = np.empty(len(x))
         with full_precision():
             for start in range(0, len(x), self.rows):
                 part = slice(start, start + self.rows)
-                q[part] = self.response(self._tensor(x[part]), target[part])
+                q[part] = self._respond(self._tensor(x[part]), target[part])
         return q
 
     def outputs(self, x: Floats) -> Floats:
         """The model's outputs (B, K) for rows (B, n)."""
         with full_precision():
             parts = [
-                self.response.outputs(self._tensor(x[start : start + self.rows]))
-                for start in range(0, len(x), self.rows)
+                self.response.outputs(self._padded(rows))[: len(rows)]
+                for rows in (
+                    self._tensor(x[start : start + self.rows])
+                    for start in range(0, len(x), self.rows)
+                )
             ]
         return np.concatenate(parts)
 
@@ -72,7 +92,7 @@ class DenseEvaluator:
                 base = (centre - self._tensor(down[scales]))[:, None, :]
                 width = self._tensor(down[scales] + up[scales])[:, None, :]
                 rows = columns.fill(torch.addcmul(base, fractions[None, part], width))
-                answers = self.response(rows, np.full(len(rows), target))
+                answers = self._respond(rows, np.full(len(rows), target))
                 q[scales, part] = answers.reshape(q[scales, part].shape)
         return q
 
@@ -99,7 +119,7 @@ class DenseEvaluator:
                 rows = _Columns(base, free).fill(values)
                 # A tile of several walks holds all their steps.
                 targets = np.repeat(target[cell[walks]], len(done))
-                q[walks, steps] = self.response(rows, targets).reshape(-1, len(done))
+                q[walks, steps] = self._respond(rows, targets).reshape(-1, len(done))
         return q
 
 

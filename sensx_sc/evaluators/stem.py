@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from sensx_sc.evaluators.dead import skip_dead
-from sensx_sc.evaluators.dense import DenseEvaluator
+from sensx_sc.evaluators.dense import TILE, DenseEvaluator
 from sensx_sc.evaluators.full_precision import full_precision
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from sensx_sc.models.qoi import Response
 
 _ON_LINE = 1e-12  # relative rounding of a reach that is still on its line
-_LEAST_FOR_LOOP = 512  # numbers a step
+_WALKS_TOGETHER = 32
+_LEAST_FOR_LOOP = 64  # outputs of a stem
 _STATE_BYTES = 2**22  # states of the stem that are in memory together: they should stay in cache
 
 
@@ -125,7 +126,7 @@ class StemEvaluator(DenseEvaluator):
         self.rows = int(np.clip(_STATE_BYTES // bytes_a_state, 64, 16_384))
 
     def _q(self, states: Tensor, target: Ints) -> Floats:
-        outputs = self.stem.outputs(states)
+        outputs = self.stem.outputs(self._padded(states))[: len(states)]
         return self.response.of_outputs(outputs.cpu().double().numpy(), target)
 
     def sweep(
@@ -179,12 +180,14 @@ class StemEvaluator(DenseEvaluator):
     ) -> Floats:
         n_walks, n_steps = order.shape
         q = np.empty(order.shape)
-        together = min(n_walks, max(1, self.rows // min(n_steps, 64)))
+        # Chunks are as long whatever walks share a batch, so that rounding is the same, too.
+        length = min(n_steps, max(TILE, self.rows // _WALKS_TOGETHER))
+        together = max(1, self.rows // length)
         with full_precision():
             for first in range(0, n_walks, together):
                 walks = slice(first, min(first + together, n_walks))
                 self._walk_together(
-                    q[walks], x, target, cell[walks], free, endpoint[walks], order[walks]
+                    q[walks], x, target, cell[walks], free, endpoint[walks], order[walks], length
                 )
         return q
 
@@ -197,8 +200,9 @@ class StemEvaluator(DenseEvaluator):
         free: Ints,
         endpoint: Floats,
         order: Ints,
+        length: int,
     ) -> None:
-        """Advance some walks side by side, a chunk of steps at a time; q is filled in."""
+        """Advance some walks side by side, ``length`` steps at a time; q is filled in."""
         n_walks, n_steps = order.shape
         features = torch.as_tensor(free, device=self._device)
         steps = torch.as_tensor(order, device=self._device)
@@ -214,8 +218,7 @@ class StemEvaluator(DenseEvaluator):
         # The state before the chunk, in float64 where there is one: rounding does not add up.
         wide = torch.float32 if self._device.type == "mps" else torch.float64
         at = torch.as_tensor(cell, device=self._device)
-        state = self.stem.states(self._tensor(x))[at].to(wide)
-        length = max(1, self.rows // n_walks)
+        state = self.stem.states(self._padded(self._tensor(x)))[at].to(wide)
         for first in range(0, n_steps, length):
             part = slice(first, min(first + length, n_steps))
             states = self._moved(column[part], [move[part] for move in moves])
@@ -235,7 +238,7 @@ class StemEvaluator(DenseEvaluator):
         ]
         moved = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
         moved = moved.reshape(*column.shape, -1)
-        if moved.device.type != "cpu" or moved[0].numel() < _LEAST_FOR_LOOP:
+        if moved.device.type != "cpu" or moved.shape[-1] < _LEAST_FOR_LOOP:
             return torch.cumsum(moved, dim=0)
         # On a CPU, sums over the first axis are fastest as additions of whole steps.
         steps = moved.numpy()

@@ -120,8 +120,7 @@ def sensx(
     batch_size
         Rows of one model call; ``"auto"``: a share of ``settings.memory_budget``.
     chunk_size
-        Cells that are dense at a time. Results depend on it only as far as the model's own
-        rounding depends on its batches.
+        Cells that are dense at a time. Results do not depend on it.
     device
         Where a torch module runs: ``"auto"`` or a device.
     precision

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import sensx_sc as sx
 from sensx_sc.evaluators import DenseEvaluator
 from sensx_sc.evaluators.dense import tiles
 from sensx_sc.models import as_model
@@ -134,3 +137,27 @@ def test_tiles_are_full() -> None:
     sizes = [(w.stop - w.start) * (s.stop - s.start) for w, s in tiles(1000, 10, 4096)]
     assert len(sizes) == 3
     assert max(sizes) == 4090
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 33, 333, 512])
+def test_single_precision_does_not_depend_on_the_batch(batch_size: int) -> None:
+    torch.manual_seed(0)
+    # The layer norm reads every gene: no stem, so rows are written out.
+    net = torch.nn.Sequential(
+        torch.nn.LayerNorm(90), torch.nn.Linear(90, 40), torch.nn.ReLU(), torch.nn.Linear(40, 1)
+    ).eval()
+    for parameter in net.parameters():
+        parameter.data *= 2
+    x = np.random.default_rng(0).gamma(0.3, size=(3, 90))
+    arguments: dict[str, Any] = {
+        "lower": 0, "upper": 9, "out_of_domain": "clip", "n_walks": 40, "n_samples": 60,
+        "deltas": [0.1, 0.5, 1.0], "tau": 1e-3, "precision": "float32", "device": "cpu",
+    }  # fmt: skip
+    whole = sx.core.explain(x, net, **arguments)
+    parts = sx.core.explain(x, net, **arguments, batch_size=batch_size)
+    assert whole.params["evaluator"] == parts.params["evaluator"] == "dense"
+    for name in ("value", "mean", "change", "shapley", "qoi", "envelope"):
+        np.testing.assert_allclose(
+            getattr(parts, name), getattr(whole, name), rtol=1e-6, atol=1e-12, err_msg=name
+        )
+    np.testing.assert_array_equal(parts.rank, whole.rank)

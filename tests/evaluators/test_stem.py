@@ -275,3 +275,24 @@ def test_the_head_sees_few_rows_and_the_model_hardly_any(cells: np.ndarray) -> N
     sx.core.explain(cells, Counting("model", net), lower=0, upper=5, n_walks=40, n_samples=200)
     # Checks, probes, q(x) and the ends of walks: never a step of a walk or a point of the sweep.
     assert rows_of["model"] < 800  # of 3 * (40 * 60 + 50 * 200)
+
+
+@pytest.mark.parametrize("size", [6, 20, 100])
+def test_single_precision_does_not_depend_on_the_company(size: int) -> None:
+    torch.manual_seed(0)
+    n, width = 4 * size, size
+    net = nn.Sequential(nn.Linear(n, width), nn.ReLU(), nn.Linear(width, 1)).eval()
+    x = np.random.default_rng(0).gamma(0.3, size=(7, n))
+    arguments: dict[str, Any] = {
+        "lower": 0, "upper": 9, "out_of_domain": "clip", "n_walks": 40, "n_samples": 60,
+        "deltas": [0.1, 0.5, 1.0], "tau": 1e-3, "precision": "float32", "device": "cpu",
+    }  # fmt: skip
+    whole = sx.core.explain(x, net, **arguments)
+    turned = sx.core.explain(x[::-1], net, **arguments, keys=range(7)[::-1])
+    alone = sx.core.explain(x[3:4], net, **arguments, keys=[3], batch_size=33)
+    assert whole.params["evaluator"] == "stem"
+    for name in ("value", "mean", "change", "shapley", "qoi", "envelope"):
+        expected = getattr(whole, name)
+        least = 1e-6 * float(np.nanmax(np.abs(expected)))  # of the largest
+        np.testing.assert_allclose(getattr(turned, name)[::-1], expected, rtol=1e-6, atol=least)
+        np.testing.assert_allclose(getattr(alone, name)[0], expected[3], rtol=1e-6, atol=least)
