@@ -9,6 +9,7 @@ import numpy as np
 
 from sensx_sc.core.sampling import endpoints, orders
 from sensx_sc.core.statistics import Tally
+from sensx_sc.core.workers import in_order, n_workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -59,6 +60,21 @@ class _Task:
     blocks: range
 
 
+@dataclass(frozen=True)
+class _Steps:
+    """What consecutive walks of one input have yielded.
+
+    ``dq`` and ``dx`` are the changes of q and of the feature at each feature's step, (walks, F);
+    ``last`` is q at the ends, (walks,); ``not_finite`` counts the steps at which q was not.
+    """
+
+    walker: int
+    dq: Floats
+    dx: Floats
+    last: Floats
+    not_finite: int
+
+
 def walk(
     walkers: list[Walker],
     evaluator: Evaluator,
@@ -88,15 +104,24 @@ def walk(
     """
     for walker in walkers:
         walker.tally = Tally.empty(len(domain.free))
-    for batch in _batches(len(walkers), design, len(domain.free), evaluator.rows):
-        _run(batch, walkers, evaluator, domain, design, seed, min_step)
-        done = sum(len(task.blocks) for task in batch) * design.block
-        advance(done * len(domain.free))
+
+    def work(batch: list[_Task]) -> list[_Steps]:
+        return _run(batch, walkers, evaluator, domain, design, seed, min_step)
+
+    batches = _batches(len(walkers), design, len(domain.free), evaluator)
+    for made in in_order(work, batches, parallel=evaluator.parallel):
+        for steps in made:
+            _gather(walkers[steps.walker], steps, design.block)
+            advance(steps.dq.size)
 
 
-def _batches(n_walkers: int, design: Design, size: int, rows: int) -> Iterator[list[_Task]]:
-    """Tasks of at most ``rows`` rows together, or of one block."""
-    together = max(1, rows // (design.block * size))
+def _batches(
+    n_walkers: int, design: Design, size: int, evaluator: Evaluator
+) -> Iterator[list[_Task]]:
+    """Tasks of at most as many walks as the evaluator likes, or of one block."""
+    workers = n_workers(parallel=evaluator.parallel)
+    share = -(-n_walkers * design.n_blocks // workers)  # so that no worker is idle
+    together = max(1, min(evaluator.walks_together(size) // design.block, share))
     batch: list[_Task] = []
     used = 0
     for walker in range(n_walkers):
@@ -119,7 +144,7 @@ def _run(
     design: Design,
     seed: int,
     min_step: float,
-) -> None:
+) -> list[_Steps]:
     free, n = domain.free, domain.n_features
     present = [walkers[task.walker] for task in batch]
     lengths = [len(task.blocks) * design.block for task in batch]
@@ -152,15 +177,26 @@ def _run(
     dx = end - start.astype(np.float64)[cell]
     _check_ends(q[:, -1], x, end, cell, target, free, present, evaluator)
     stops = np.cumsum(lengths)
-    for walker, first, stop in zip(present, stops - lengths, stops, strict=True):
-        bad = int(np.count_nonzero(~np.isfinite(q[first:stop])))
-        walker.not_finite += bad
-        if bad:
-            continue
-        walker.tally.add(dq[first:stop], dx[first:stop], design.block)
-        low, high = walker.envelope
-        last = q[first:stop, -1]
-        walker.inside += int(np.count_nonzero((last >= low) & (last <= high)))
+    return [
+        _Steps(
+            task.walker,
+            dq[a:b],
+            dx[a:b],
+            q[a:b, -1],
+            int(np.count_nonzero(~np.isfinite(q[a:b]))),
+        )
+        for task, a, b in zip(batch, stops - lengths, stops, strict=True)
+    ]
+
+
+def _gather(walker: Walker, steps: _Steps, block: int) -> None:
+    """Add what walks have yielded to their input's statistics."""
+    walker.not_finite += steps.not_finite
+    if steps.not_finite:
+        return
+    walker.tally.add(steps.dq, steps.dx, block)
+    low, high = walker.envelope
+    walker.inside += int(np.count_nonzero((steps.last >= low) & (steps.last <= high)))
 
 
 def _joined(parts: Iterable[np.ndarray]) -> np.ndarray:

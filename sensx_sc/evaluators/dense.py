@@ -37,6 +37,7 @@ class DenseEvaluator:
     """
 
     name = "dense"
+    parallel = False
 
     def __init__(self, response: Response, dtype: np.dtype[np.floating], rows: int) -> None:
         self.response = response
@@ -96,6 +97,9 @@ class DenseEvaluator:
                 q[scales, part] = answers.reshape(q[scales, part].shape)
         return q
 
+    def walks_together(self, n_steps: int) -> int:
+        return max(1, self.rows // n_steps)
+
     def walks(
         self,
         x: Floats,
@@ -106,20 +110,53 @@ class DenseEvaluator:
         endpoint: Floats,
         order: Ints,
     ) -> Floats:
-        q = np.empty(order.shape)
+        taken = np.broadcast_to(np.arange(1, order.shape[1] + 1), order.shape)
+        return self._after(taken, x, target, cell, free, endpoint, order)
+
+    def steps(
+        self,
+        x: Floats,
+        target: Ints,
+        cell: Ints,
+        free: Ints,
+        endpoint: Floats,
+        order: Ints,
+        chosen: Ints,
+    ) -> Floats:
+        before = _inverse(order)[:, chosen]
+        taken = np.concatenate([before, before + 1], axis=1)
+        q = self._after(taken, x, target, cell, free, endpoint, order)
+        with np.errstate(invalid="ignore"):
+            change: Floats = q[:, len(chosen) :] - q[:, : len(chosen)]
+        return change
+
+    def _after(
+        self,
+        taken: Ints,
+        x: Floats,
+        target: Ints,
+        cell: Ints,
+        free: Ints,
+        endpoint: Floats,
+        order: Ints,
+    ) -> Floats:
+        """Q after the given numbers of steps of each walk, (W, T)."""
+        q = np.empty(taken.shape)
+        if not q.size:
+            return q
         # position[w, j] is the step at which walk w changes feature j.
         position = torch.as_tensor(_inverse(order), device=self._device)
         inputs, moved = self._tensor(x), self._tensor(endpoint)
         with full_precision():
-            for walks, steps in tiles(len(order), order.shape[1], self.rows):
-                done = torch.arange(steps.start, steps.stop, device=self._device)
-                changed = position[walks, None, :] <= done[None, :, None]
+            for walks, times in tiles(len(order), taken.shape[1], self.rows):
+                done = torch.as_tensor(taken[walks, times].copy(), device=self._device)
+                changed = position[walks, None, :] < done[:, :, None]
                 base = inputs[torch.as_tensor(cell[walks], device=self._device)]
                 values = torch.where(changed, moved[walks, None, :], base[:, None, free])
                 rows = _Columns(base, free).fill(values)
-                # A tile of several walks holds all their steps.
-                targets = np.repeat(target[cell[walks]], len(done))
-                q[walks, steps] = self._respond(rows, targets).reshape(-1, len(done))
+                # A tile of several walks holds all their times.
+                targets = np.repeat(target[cell[walks]], done.shape[1])
+                q[walks, times] = self._respond(rows, targets).reshape(done.shape)
         return q
 
 

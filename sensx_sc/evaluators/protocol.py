@@ -27,11 +27,18 @@ class Evaluator(Protocol):
         Floating-point type of the rows that the model is given.
     rows
         How many rows the model is given at once.
+    parallel
+        Whether calls may overlap in threads: never for a model whose inside is unknown.
     """
 
     name: str
     dtype: np.dtype[np.floating]
     rows: int
+    parallel: bool
+
+    def walks_together(self, n_steps: int) -> int:
+        """How many walks of so many steps :meth:`walks` is best given at once."""
+        ...
 
     def outputs(self, x: Floats) -> Floats:
         """The model's outputs (B, K) for rows (B, n)."""
@@ -92,5 +99,28 @@ class Evaluator(Protocol):
         Returns
         -------
         (W, F): column k is q once the first k + 1 features of the order have changed.
+        """
+        ...
+
+    def steps(
+        self,
+        x: Floats,
+        target: Ints,
+        cell: Ints,
+        free: Ints,
+        endpoint: Floats,
+        order: Ints,
+        chosen: Ints,
+    ) -> Floats:
+        """Change of q at the steps of some features, and of no others.
+
+        Parameters
+        ----------
+        chosen
+            Positions into ``free``, (U,), each once; the rest as in :meth:`walks`.
+
+        Returns
+        -------
+        (W, U): q just after the feature's step less q just before it.
         """
         ...

@@ -31,6 +31,7 @@ class RoutedEvaluator:
         self.rows = max(member.rows for member in members)
         names = dict.fromkeys(member.name for member in members)
         self.name = "/".join(names)
+        self.parallel = all(member.parallel for member in members)
 
     def outputs(self, x: Floats) -> Floats:
         """The model's outputs (B, K) for rows (B, n)."""
@@ -46,6 +47,9 @@ class RoutedEvaluator:
         for member, rows in self._routes(target):
             q[rows] = member.at(x[rows], target[rows])
         return q
+
+    def walks_together(self, n_steps: int) -> int:
+        return min(member.walks_together(n_steps) for member in self.members)
 
     def sweep(
         self, x: Floats, target: int, free: Ints, down: Floats, up: Floats, u: Floats
@@ -68,3 +72,20 @@ class RoutedEvaluator:
                 x, target, q_x, cell[walks], free, endpoint[walks], order[walks]
             )
         return q
+
+    def steps(
+        self,
+        x: Floats,
+        target: Ints,
+        cell: Ints,
+        free: Ints,
+        endpoint: Floats,
+        order: Ints,
+        chosen: Ints,
+    ) -> Floats:
+        change = np.empty((len(order), len(chosen)))
+        for member, walks in self._routes(target[cell]):
+            change[walks] = member.steps(
+                x, target, cell[walks], free, endpoint[walks], order[walks], chosen
+            )
+        return change

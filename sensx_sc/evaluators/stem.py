@@ -7,7 +7,6 @@ evaluated, on the numbers that a forward pass would have given it.
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,8 +14,11 @@ import numpy as np
 import torch
 
 from sensx_sc.evaluators.dead import skip_dead
-from sensx_sc.evaluators.dense import TILE, DenseEvaluator
+from sensx_sc.evaluators.dense import DenseEvaluator
 from sensx_sc.evaluators.full_precision import full_precision
+from sensx_sc.evaluators.stem_steps import step_states
+from sensx_sc.evaluators.stem_sweep import affine_sweep, general_sweep
+from sensx_sc.evaluators.stem_walks import cut, families, walk_states
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,12 +26,14 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from sensx_sc.evaluators.protocol import Floats, Ints
+    from sensx_sc.evaluators.stem_walks import Chunk, Turns
     from sensx_sc.models.qoi import Response
 
-_ON_LINE = 1e-12  # relative rounding of a reach that is still on its line
 _WALKS_TOGETHER = 32
-_LEAST_FOR_LOOP = 64  # outputs of a stem
-_STATE_BYTES = 2**22  # states of the stem that are in memory together: they should stay in cache
+_WALK_BYTES = 2**23  # each of the arrays that a batch of walks needs
+_STEP_BYTES = 2**25  # states before or after the steps of single features
+_CACHE_BYTES = 2**20
+_STATE_BYTES = 2**21  # states of the stem that are in memory together: they should stay in cache
 
 
 @dataclass(frozen=True)
@@ -124,10 +128,17 @@ class StemEvaluator(DenseEvaluator):
         self.stem = stem
         bytes_a_state = stem.width * self.dtype.itemsize
         self.rows = int(np.clip(_STATE_BYTES // bytes_a_state, 64, 16_384))
+        self.parallel = self._device.type == "cpu"
 
     def _q(self, states: Tensor, target: Ints) -> Floats:
-        outputs = self.stem.outputs(self._padded(states))[: len(states)]
-        return self.response.of_outputs(outputs.cpu().double().numpy(), target)
+        """Q of states (..., B, width) for targets (B,); (..., B)."""
+        rows = states.reshape(-1, self.stem.width)
+        targets = np.broadcast_to(target, states.shape[:-1]).ravel()
+        q = np.empty(len(rows))
+        for part in cut(len(rows), self.rows):
+            outputs = self.stem.outputs(self._padded(rows[part]))[: part.stop - part.start]
+            q[part] = self.response.of_outputs(outputs.cpu().double().numpy(), targets[part])
+        return q.reshape(states.shape[:-1])
 
     def sweep(
         self, x: Floats, target: int, free: Ints, down: Floats, up: Floats, u: Floats
@@ -136,9 +147,7 @@ class StemEvaluator(DenseEvaluator):
         targets = np.full(len(u), target)
         with full_precision():
             for k, states in enumerate(self._sweep_states(x, free, down, up, u)):
-                for start in range(0, len(u), self.rows):
-                    part = slice(start, start + self.rows)
-                    q[k, part] = self._q(states[part], targets[part])
+                q[k] = self._q(states, targets)
         return q
 
     def _sweep_states(
@@ -149,9 +158,9 @@ class StemEvaluator(DenseEvaluator):
         base = self.stem.states(self._tensor(x[None]))
         fractions = self._tensor(u)
         swept = [
-            _affine_sweep(branch.weight[features], fractions, down, up)
+            affine_sweep(branch.weight[features], fractions, down, up)
             if branch.phi is None
-            else _general_sweep(
+            else general_sweep(
                 branch, features, self._tensor(x), fractions, self._tensor(down), self._tensor(up)
             )
             for branch in self.stem.branches
@@ -178,133 +187,92 @@ class StemEvaluator(DenseEvaluator):
     def _live_walks(
         self, x: Floats, target: Ints, cell: Ints, free: Ints, endpoint: Floats, order: Ints
     ) -> Floats:
-        n_walks, n_steps = order.shape
         q = np.empty(order.shape)
-        # Chunks are as long whatever walks share a batch, so that rounding is the same, too.
-        length = min(n_steps, max(TILE, self.rows // _WALKS_TOGETHER))
-        together = max(1, self.rows // length)
+        features = torch.as_tensor(free, device=self._device)
         with full_precision():
-            for first in range(0, n_walks, together):
-                walks = slice(first, min(first + together, n_walks))
-                self._walk_together(
-                    q[walks], x, target, cell[walks], free, endpoint[walks], order[walks], length
+            start = self.stem.states(self._padded(self._tensor(x)))
+            for walks, turns in self._families(order):
+                cells = torch.as_tensor(cell[walks], device=self._device)
+                moves = self._moves(self._tensor(x), cells, features, endpoint[walks])
+                length = self._length(turns)
+                made = walk_states(
+                    self.stem,
+                    start[cells],
+                    moves,
+                    features,
+                    order[walks],
+                    turns,
+                    length,
+                    self._tile,
                 )
+                for chunk in made:
+                    self._answer(chunk, target[cell[walks]], q[walks])
         return q
 
-    def _walk_together(
+    def steps(
         self,
-        q: Floats,
         x: Floats,
         target: Ints,
         cell: Ints,
         free: Ints,
         endpoint: Floats,
         order: Ints,
-        length: int,
-    ) -> None:
-        """Advance some walks side by side, ``length`` steps at a time; q is filled in."""
-        n_walks, n_steps = order.shape
+        chosen: Ints,
+    ) -> Floats:
+        change = np.empty((len(order), len(chosen)))
         features = torch.as_tensor(free, device=self._device)
-        steps = torch.as_tensor(order, device=self._device)
-        start, end = self._tensor(x[:, free][cell]), self._tensor(endpoint)
-        # Steps by walks: how far phi moves at each step, and the feature that moves it.
-        moves = [
-            (branch.transformed(end, features) - branch.transformed(start, features))
-            .gather(1, steps)
-            .T.contiguous()
+        with full_precision():
+            start = self.stem.states(self._padded(self._tensor(x)))
+            for walks, turns in self._families(order):
+                cells = torch.as_tensor(cell[walks], device=self._device)
+                moves = self._moves(self._tensor(x), cells, features, endpoint[walks])
+                targets = target[cell[walks]]
+                many = max(_STEP_BYTES // (len(targets) * self.stem.width * 8), 1)
+                for first in range(0, len(chosen), many):
+                    part = slice(first, first + many)
+                    before, after = step_states(
+                        self.stem,
+                        start[cells],
+                        moves,
+                        features,
+                        order[walks],
+                        turns,
+                        chosen[part],
+                        self._length(turns),
+                    )
+                    with np.errstate(invalid="ignore"):
+                        moved = self._q(after, targets) - self._q(before, targets)
+                    change[walks, part] = moved.T
+        return change
+
+    def walks_together(self, n_steps: int) -> int:
+        return int(np.clip(_WALK_BYTES // (8 * n_steps), _WALKS_TOGETHER, 4096))
+
+    def _families(self, order: Ints) -> Iterator[tuple[slice, Turns | None]]:
+        n_steps = order.shape[1]
+        if n_steps * self.stem.width * self.dtype.itemsize < _CACHE_BYTES:
+            # A is at hand: nothing is gained by reading its rows for several walks at once.
+            together = max(_WALKS_TOGETHER, self.rows // n_steps)
+            return ((part, None) for part in cut(len(order), together))
+        return families(order, _WALKS_TOGETHER)
+
+    def _length(self, turns: Turns | None) -> int:
+        """Steps a chunk: as long whatever walks share a batch, so that rounding is the same."""
+        beside = _WALKS_TOGETHER if turns is None else len(turns.turn)
+        return max(self.rows // beside, 1)
+
+    def _moves(self, x: Tensor, cell: Tensor, features: Tensor, endpoint: Floats) -> list[Tensor]:
+        """How far phi moves at the step of each feature, (W, F) for each branch."""
+        end = self._tensor(endpoint)
+        return [
+            branch.transformed(end, features) - branch.transformed(x[:, features], features)[cell]
             for branch in self.stem.branches
         ]
-        column = features[steps.T]
-        # The state before the chunk, in float64 where there is one: rounding does not add up.
-        wide = torch.float32 if self._device.type == "mps" else torch.float64
-        at = torch.as_tensor(cell, device=self._device)
-        state = self.stem.states(self._padded(self._tensor(x)))[at].to(wide)
-        for first in range(0, n_steps, length):
-            part = slice(first, min(first + length, n_steps))
-            states = self._moved(column[part], [move[part] for move in moves])
-            last = states[-1].to(wide, copy=True)
-            states += state.to(states.dtype)
-            state += last
-            size = len(states)
-            answers = self._q(states.reshape(size * n_walks, -1), np.tile(target[cell], size))
-            q[:, part] = answers.reshape(size, n_walks).T
 
-    def _moved(self, column: Tensor, moves: list[Tensor]) -> Tensor:
-        """How far the stem has moved after each of some steps (steps, walks, width)."""
-        index = column.reshape(-1)
-        parts = [
-            branch.weight.index_select(0, index).mul_(move.reshape(-1, 1))
-            for branch, move in zip(self.stem.branches, moves, strict=True)
-        ]
-        moved = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
-        moved = moved.reshape(*column.shape, -1)
-        if moved.device.type != "cpu" or moved.shape[-1] < _LEAST_FOR_LOOP:
-            return torch.cumsum(moved, dim=0)
-        # On a CPU, sums over the first axis are fastest as additions of whole steps.
-        steps = moved.numpy()
-        for before, after in itertools.pairwise(steps):
-            np.add(before, after, out=after)
-        return moved
-
-
-def _affine_sweep(weight: Tensor, u: Tensor, down: Floats, up: Floats) -> Iterator[Tensor]:
-    """A (z - x) for each scale, (S, H), where z - x = u up - (1 - u) down.
-
-    Along the grid a reach is a line through zero until it meets its bound, and constant from
-    there. One product over all features serves every scale; after it, only features that leave
-    their line are looked at again.
-
-    Parameters
-    ----------
-    weight
-        Rows of A transposed for the F features, (F, H).
-    u
-        (S, F)
-    down, up
-        (K, F)
-    """
-    scale = _line(np.concatenate([down, up], axis=1))
-    total = torch.zeros(len(u), weight.shape[1], dtype=weight.dtype, device=weight.device)
-    linear = total.clone()
-    ends = []
-    for fraction, reach in ((u, up), (u - 1, down)):
-        slope = reach[0] / scale[0]
-        linear += (fraction * _like(slope, u)) @ weight
-        ends.append((fraction, reach, slope, np.zeros_like(slope)))
-    for k in range(len(scale)):
-        for fraction, reach, slope, held in ends:
-            expected = slope * scale[k] + held
-            off = np.flatnonzero(np.abs(reach[k] - expected) > _ON_LINE * reach[k])
-            if off.size:
-                # Off its line for good: what it has reached is kept apart from what grows.
-                at = torch.as_tensor(off, device=u.device)
-                chosen, rows = fraction[:, at], weight[at]
-                linear -= (chosen * _like(slope[off], u)) @ rows
-                total += (chosen * _like(reach[k][off] - held[off], u)) @ rows
-                slope[off], held[off] = 0.0, reach[k][off]
-        yield scale[k] * linear + total
-
-
-def _like(values: Floats, other: Tensor) -> Tensor:
-    return torch.as_tensor(values, dtype=other.dtype, device=other.device)
-
-
-def _line(reach: Floats) -> Floats:
-    """How far a reach that has not met its bound has grown at each scale, (K,), from 1."""
-    moving = reach[:, reach[0] > 0]
-    if not moving.size:
-        return np.ones(len(reach))
-    growth: Floats = (moving / moving[0]).max(axis=1)
-    return growth
-
-
-def _general_sweep(
-    branch: Branch, features: Tensor, x: Tensor, u: Tensor, down: Tensor, up: Tensor
-) -> Iterator[Tensor]:
-    """A (phi(z) - phi(x)) for each scale, (S, H), for a stem that is not linear in the input."""
-    centre = x[features]
-    weight = branch.weight[features]
-    start = branch.transformed(centre, features)
-    for lower, upper in zip(down, up, strict=True):
-        z = torch.addcmul(centre - lower, u, lower + upper)
-        yield (branch.transformed(z, features) - start) @ weight
+    def _answer(self, chunk: Chunk, target: Ints, q: Floats) -> None:
+        """Fill in the response (W, F) of a chunk's states."""
+        size, n_walks, _ = chunk.states.shape
+        outputs = self.stem.outputs(chunk.rows)[: size * n_walks].cpu().double().numpy()
+        answers = self.response.of_outputs(outputs, np.tile(target[chunk.walks], size))
+        steps = chunk.first[:, None] + np.arange(size)
+        q[chunk.walks[:, None], steps] = answers.reshape(size, n_walks).T
