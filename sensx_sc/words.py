@@ -19,6 +19,9 @@ RankBy = Literal["value", "change", "mean", "shapley"]
 RANK_BY: tuple[RankBy, ...] = get_args(RankBy)
 """Statistics that a ranking can sort by; signed ones by their size."""
 
+RACED: tuple[RankBy, ...] = ("value", "change")
+"""Statistics whose top k can be raced for."""
+
 Precision = Literal["auto", "float32", "float64"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 

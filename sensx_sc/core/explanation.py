@@ -62,6 +62,15 @@ class Explanation:
         The K scales: the grid, and below it what single inputs needed.
     endpoint_coverage
         Fraction of walks whose endpoint lies inside the envelope at delta*, (C,): about 0.98.
+    top_k_certified
+        The features of rank 1 to ``top_k`` are the true ones at level ``alpha``, (C,); False
+        where there was no race.
+    top_k_gap
+        What separates them: the largest upper end of an interval among the others less the
+        smallest lower end among the top k, as a fraction of the k-th score; at most 0 where
+        certified, NaN without a race, (C,).
+    n_undecided
+        Features on neither side for sure, (C,).
     noise_floor
         Size of the changes of q that rounding alone makes, (C,).
     precision
@@ -92,6 +101,9 @@ class Explanation:
     envelope: Floats
     deltas: Floats
     endpoint_coverage: Floats
+    top_k_certified: Bools
+    top_k_gap: Floats
+    n_undecided: Ints
     noise_floor: Floats
     precision: tuple[str, ...]
     lower: Floats

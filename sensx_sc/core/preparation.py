@@ -21,7 +21,7 @@ from sensx_sc.evaluators.full_precision import full_precision
 from sensx_sc.models.as_model import as_model
 from sensx_sc.models.qoi import make_response
 from sensx_sc.settings import settings
-from sensx_sc.words import OUT_OF_DOMAIN, PRECISIONS, RANK_BY
+from sensx_sc.words import OUT_OF_DOMAIN, PRECISIONS, RACED, RANK_BY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,6 +52,8 @@ class Options:
     refine_tol: float | None = None
     min_step: float = 0.0
     rank_by: RankBy = "value"
+    top_k: int | None = None
+    alpha: float = 0.05
     precision: Precision = "auto"
     seed: int = 0
 
@@ -59,7 +61,7 @@ class Options:
         # Plain numbers, so that the results can be stored.
         for name, kind, fine, allowed in _NUMBERS:
             value = getattr(self, name)
-            if value is None and name == "refine_tol":
+            if value is None and name in ("refine_tol", "top_k"):
                 continue
             if not isinstance(value, Real):
                 msg = f"`{name}` must be {allowed}; got {value!r}."
@@ -68,6 +70,9 @@ class Options:
             _require(kind is float or is_whole(value), name, value, allowed)
             object.__setattr__(self, name, kind(value))
         _require(self.rank_by in RANK_BY, "rank_by", self.rank_by, f"one of {RANK_BY}")
+        if self.top_k is not None and self.rank_by not in RACED:
+            msg = f"`top_k` needs `rank_by` to be one of {RACED}; got {self.rank_by!r}."
+            raise ValueError(msg)
         _require(self.precision in PRECISIONS, "precision", self.precision, f"one of {PRECISIONS}")
 
 
@@ -75,6 +80,8 @@ _NUMBERS: tuple[tuple[str, type, Callable[[Any], bool], str], ...] = (
     ("tau", float, lambda v: v > 0, "a positive number, in units of q"),
     ("n_samples", int, lambda v: v >= 2, "a whole number of at least 2"),
     ("refine_tol", float, lambda v: v > 0, "None or positive"),
+    ("top_k", int, lambda v: v >= 1, "None or a whole number of at least 1"),
+    ("alpha", float, lambda v: 0 < v < 1, "between 0 and 1"),
     ("min_step", float, lambda v: 0 <= v < 1, "at least 0 and below 1"),
     ("seed", int, lambda v: 0 <= v < 2**64, "a whole number from 0 to 2**64 - 1"),
 )

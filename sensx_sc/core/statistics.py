@@ -21,7 +21,7 @@ class Tally:
     block sums are taken about the mean of the first blocks, so that nothing cancels.
     """
 
-    n_walks: int
+    n_walks: Ints
     n: Ints
     sum_abs: Floats
     mean: Floats
@@ -30,18 +30,29 @@ class Tally:
     sum_abs_dq: Floats
     largest_dq: Floats
     centre: Floats
+    centre_dq: Floats
     n_blocks: Ints
     block_tt: Floats
     block_tn: Floats
     block_nn: Floats
+    block_dq: Floats
 
     @classmethod
     def empty(cls, size: int) -> Tally:
         """Nothing seen yet."""
-        names = [part.name for part in fields(cls) if part.name != "n_walks"]
-        zeros: dict[str, Any] = {name: np.zeros(size) for name in names}
-        zeros |= {"n": np.zeros(size, np.int64), "n_blocks": np.zeros(size, np.int64)}
-        return cls(n_walks=0, **zeros)
+        whole = ("n_walks", "n", "n_blocks")
+        zeros: dict[str, Any] = {
+            part.name: np.zeros(size, np.int64 if part.name in whole else np.float64)
+            for part in fields(cls)
+        }
+        return cls(**zeros)
+
+    def add_to(self, at: Ints, dq: Floats, dx: Floats, block: int) -> None:
+        """Take in whole blocks of walks that were made for some features only, (walks, len(at))."""
+        part = Tally(**{each.name: getattr(self, each.name)[at] for each in fields(self)})
+        part.add(dq, dx, block)
+        for each in fields(self):
+            getattr(self, each.name)[at] = getattr(part, each.name)
 
     def add(self, dq: Floats, dx: Floats, block: int) -> None:
         """Take in whole blocks of walks.
@@ -66,36 +77,62 @@ class Tally:
         share = _ratio(count, total, empty=0.0)
         self.squares += squares + shift**2 * self.n * share
         self.mean += shift * share
-        if not self.n_walks:
-            self.centre = _ratio(size.sum(axis=0), count, empty=0.0)
+        absolute = np.abs(dq)
+        first = self.n_walks == 0
+        self.centre = np.where(first, _ratio(size.sum(axis=0), count, empty=0.0), self.centre)
+        self.centre_dq = np.where(first, absolute.mean(axis=0), self.centre_dq)
         self.n = total
-        self.n_walks += len(dq)
+        self.n_walks = self.n_walks + len(dq)
         self.sum_abs += size.sum(axis=0)
         self.sum_dq += dq.sum(axis=0)
-        self.sum_abs_dq += np.abs(dq).sum(axis=0)
-        self.largest_dq = np.maximum(self.largest_dq, np.abs(dq).max(axis=0))
+        self.sum_abs_dq += absolute.sum(axis=0)
+        self.largest_dq = np.maximum(self.largest_dq, absolute.max(axis=0))
         in_block = valid.reshape(-1, block, valid.shape[1]).sum(axis=1)
         about = size.reshape(-1, block, size.shape[1]).sum(axis=1) - self.centre * in_block
         self.n_blocks += (in_block > 0).sum(axis=0)
         self.block_tt += (about**2).sum(axis=0)
         self.block_tn += (about * in_block).sum(axis=0)
         self.block_nn += (in_block**2).sum(axis=0)
+        moved = absolute.reshape(-1, block, absolute.shape[1]).sum(axis=1)
+        self.block_dq += ((moved - block * self.centre_dq) ** 2).sum(axis=0)
 
     def statistics(self) -> dict[Statistic, Floats | Ints]:
         """The statistics of each feature; NaN where no step was valid."""
-        value = _ratio(self.sum_abs, self.n)
-        off = value - self.centre
-        spread = self.block_tt - 2 * off * self.block_tn + off**2 * self.block_nn
-        correction = _ratio(self.n_blocks, self.n_blocks - 1)
         return {
-            "value": value,
+            "value": self.value(),
             "mean": np.where(self.n > 0, self.mean, np.nan),
             "std": np.sqrt(_ratio(self.squares, self.n - 1)),
-            "change": np.where(self.n > 0, self.sum_abs_dq / self.n_walks, np.nan),
-            "shapley": np.where(self.n > 0, -self.sum_dq / self.n_walks, np.nan),
-            "se": np.sqrt(np.maximum(spread, 0.0) * correction) / np.maximum(self.n, 1),
+            "change": self.change(),
+            "shapley": self._a_walk(-self.sum_dq),
+            "se": self.value_error(),
             "n": self.n,
         }
+
+    def value(self) -> Floats:
+        """Mean absolute elementary effect."""
+        return _ratio(self.sum_abs, self.n)
+
+    def change(self) -> Floats:
+        """Mean absolute change of q."""
+        return self._a_walk(self.sum_abs_dq)
+
+    def _a_walk(self, total: Floats) -> Floats:
+        """Mean over the walks, a step of zero included."""
+        return np.where(self.n > 0, _ratio(total, self.n_walks), np.nan)
+
+    def value_error(self) -> Floats:
+        """Standard error of ``value`` from the means of blocks."""
+        off = self.value() - self.centre
+        spread = self.block_tt - 2 * off * self.block_tn + off**2 * self.block_nn
+        correction = _ratio(self.n_blocks, self.n_blocks - 1)
+        return np.sqrt(np.maximum(spread, 0.0) * correction) / np.maximum(self.n, 1)
+
+    def change_error(self, block: int) -> Floats:
+        """Standard error of ``change`` from the means of blocks of so many walks."""
+        n_blocks = self.n_walks // block
+        off = _ratio(self.sum_abs_dq, n_blocks) - block * self.centre_dq
+        spread = _ratio(np.maximum(self.block_dq - n_blocks * off**2, 0.0), n_blocks - 1)
+        return np.sqrt(_ratio(spread, n_blocks)) / block
 
 
 def _ratio(numerator: Floats | Ints, denominator: Ints, empty: float = np.nan) -> Floats:

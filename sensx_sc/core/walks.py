@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sensx_sc.core.sampling import endpoints, orders
-from sensx_sc.core.statistics import Tally
 from sensx_sc.core.workers import in_order, n_workers
 
 if TYPE_CHECKING:
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from sensx_sc.core.arrays import Floats, Ints
     from sensx_sc.core.domain import Domain
     from sensx_sc.core.sampling import Design
+    from sensx_sc.core.statistics import Tally
     from sensx_sc.evaluators.protocol import Evaluator
 
 
@@ -34,8 +34,8 @@ class Walker:
         Largest difference that rounding can make between two evaluations of one row.
     q_x
         q at the input, in the type of the walks.
-    tally, inside
-        Running statistics, and how many endpoints lie inside the envelope.
+    tally, ends, inside
+        Running statistics, the endpoints reached, and how many lie inside the envelope.
     not_finite
         Steps at which q was NaN or infinite.
     """
@@ -47,7 +47,8 @@ class Walker:
     envelope: tuple[float, float]
     tolerance: float
     q_x: float
-    tally: Tally = field(init=False)
+    tally: Tally
+    ends: int = 0
     inside: int = 0
     not_finite: int = 0
 
@@ -83,17 +84,20 @@ def walk(
     *,
     seed: int,
     min_step: float = 0.0,
+    blocks: range | None = None,
     advance: Callable[[int], object] = lambda _: None,
 ) -> None:
-    """Walk every input ``design.n_walks`` times and fill its tally.
+    """Walk every input ``design.n_walks`` times and add to its tally.
 
-    Tasks of different inputs share a batch until the evaluator's rows are used up, so inputs of
-    ten features run in batches of thousands of rows, and one of 30,000 never needs more.
+    Tasks of different inputs share a batch until the evaluator has enough, so inputs of ten
+    features run in batches of thousands of rows, and one of 30,000 never needs more.
 
     Parameters
     ----------
     min_step
         Steps shorter than this fraction of delta* times the feature's range are not made.
+    blocks
+        Only these blocks of the design.
     advance
         Told how many more steps are done.
 
@@ -102,31 +106,78 @@ def walk(
     RuntimeError
         The response at the end of a walk is not that of its endpoint.
     """
-    for walker in walkers:
-        walker.tally = Tally.empty(len(domain.free))
+    blocks = range(design.n_blocks) if blocks is None else blocks
+    free = domain.free
 
     def work(batch: list[_Task]) -> list[_Steps]:
-        return _run(batch, walkers, evaluator, domain, design, seed, min_step)
+        drawn = _draw(batch, walkers, evaluator, domain, design, seed, min_step)
+        q_x = np.array([walkers[task.walker].q_x for task in batch])
+        q = evaluator.walks(drawn.x, drawn.target, q_x, drawn.cell, free, drawn.end, drawn.order)
+        with np.errstate(invalid="ignore"):  # infinite responses are counted
+            dq_in_order = np.diff(q, axis=1, prepend=q_x[drawn.cell, None])
+        dq = np.empty_like(dq_in_order)
+        np.put_along_axis(dq, drawn.order, dq_in_order, axis=1)
+        tolerance = np.array([walkers[task.walker].tolerance for task in batch])
+        _check_ends(q[:, -1], drawn, free, tolerance, evaluator)
+        dx = drawn.end - drawn.start[drawn.cell]
+        return [
+            _Steps(task.walker, dq[part], dx[part], q[part, -1], _not_finite(q[part]))
+            for task, part in zip(batch, drawn.parts, strict=True)
+        ]
 
-    batches = _batches(len(walkers), design, len(domain.free), evaluator)
+    batches = _batches(len(walkers), blocks, design, len(free), evaluator)
     for made in in_order(work, batches, parallel=evaluator.parallel):
         for steps in made:
             _gather(walkers[steps.walker], steps, design.block)
             advance(steps.dq.size)
 
 
+def walk_chosen(
+    walkers: list[Walker],
+    chosen: list[Ints],
+    evaluator: Evaluator,
+    domain: Domain,
+    design: Design,
+    *,
+    seed: int,
+    min_step: float = 0.0,
+    blocks: range,
+) -> None:
+    """Make the same walks, but evaluate the steps of some features of each input only.
+
+    Parameters
+    ----------
+    chosen
+        For each input the features whose tally grows: positions into ``domain.free``.
+    blocks
+        Blocks of the design.
+    """
+    free = domain.free
+    tasks = [_Task(w, range(block, block + 1)) for w in range(len(walkers)) for block in blocks]
+
+    def work(task: _Task) -> _Steps:
+        drawn = _draw([task], walkers, evaluator, domain, design, seed, min_step)
+        at = chosen[task.walker]
+        dq = evaluator.steps(drawn.x, drawn.target, drawn.cell, free, drawn.end, drawn.order, at)
+        dx = drawn.end[:, at] - drawn.start[drawn.cell][:, at]
+        return _Steps(task.walker, dq, dx, np.empty(0), _not_finite(dq))
+
+    for steps in in_order(work, tasks, parallel=evaluator.parallel):
+        _gather(walkers[steps.walker], steps, design.block, chosen[steps.walker])
+
+
 def _batches(
-    n_walkers: int, design: Design, size: int, evaluator: Evaluator
+    n_walkers: int, wanted: range, design: Design, size: int, evaluator: Evaluator
 ) -> Iterator[list[_Task]]:
     """Tasks of at most as many walks as the evaluator likes, or of one block."""
     workers = n_workers(parallel=evaluator.parallel)
-    share = -(-n_walkers * design.n_blocks // workers)  # so that no worker is idle
+    share = -(-n_walkers * len(wanted) // workers)  # so that no worker is idle
     together = max(1, min(evaluator.walks_together(size) // design.block, share))
     batch: list[_Task] = []
     used = 0
     for walker in range(n_walkers):
-        for first in range(0, design.n_blocks, together):
-            blocks = range(first, min(first + together, design.n_blocks))
+        for first in range(0, len(wanted), together):
+            blocks = wanted[first : first + together]
             if batch and used + len(blocks) > together:
                 yield batch
                 batch, used = [], 0
@@ -136,7 +187,25 @@ def _batches(
         yield batch
 
 
-def _run(
+@dataclass(frozen=True)
+class _Drawn:
+    """The random part of a batch of walks.
+
+    ``x`` (C, n) and ``target`` (C,) are the inputs, ``start`` (C, F) their tested features as the
+    model sees them; ``cell`` (W,), ``order`` (W, F) and ``end`` (W, F) the walks, and ``parts``
+    the walks of each task.
+    """
+
+    x: Floats
+    target: Ints
+    start: Floats
+    cell: Ints
+    order: Ints
+    end: Floats
+    parts: list[slice]
+
+
+def _draw(
     batch: list[_Task],
     walkers: list[Walker],
     evaluator: Evaluator,
@@ -144,11 +213,10 @@ def _run(
     design: Design,
     seed: int,
     min_step: float,
-) -> list[_Steps]:
+) -> _Drawn:
     free, n = domain.free, domain.n_features
     present = [walkers[task.walker] for task in batch]
     lengths = [len(task.blocks) * design.block for task in batch]
-    cell = np.repeat(np.arange(len(batch)), lengths)
     order = _joined(
         orders(seed, walker.key, design, task.blocks, n, free)
         for task, walker in zip(batch, present, strict=True)
@@ -163,40 +231,36 @@ def _run(
             min_step,
         )
         for task, walker in zip(batch, present, strict=True)
-    ).astype(evaluator.dtype)
+    )
     x = np.stack([walker.x for walker in present])
-    target = np.array([walker.target for walker in present])
-    start = x[:, free].astype(evaluator.dtype)
-    end = end.astype(np.float64)
-    q_x = np.array([walker.q_x for walker in present])
-    q = evaluator.walks(x, target, q_x, cell, free, end, order)
-    with np.errstate(invalid="ignore"):  # infinite responses are counted below
-        dq_in_order = np.diff(q, axis=1, prepend=q_x[cell, None])
-    dq = np.empty_like(dq_in_order)
-    np.put_along_axis(dq, order, dq_in_order, axis=1)
-    dx = end - start.astype(np.float64)[cell]
-    _check_ends(q[:, -1], x, end, cell, target, free, present, evaluator)
     stops = np.cumsum(lengths)
-    return [
-        _Steps(
-            task.walker,
-            dq[a:b],
-            dx[a:b],
-            q[a:b, -1],
-            int(np.count_nonzero(~np.isfinite(q[a:b]))),
-        )
-        for task, a, b in zip(batch, stops - lengths, stops, strict=True)
-    ]
+    return _Drawn(
+        x,
+        np.array([walker.target for walker in present]),
+        x[:, free].astype(evaluator.dtype).astype(np.float64),
+        np.repeat(np.arange(len(batch)), lengths),
+        order,
+        end.astype(evaluator.dtype).astype(np.float64),
+        [slice(a, b) for a, b in zip(stops - lengths, stops, strict=True)],
+    )
 
 
-def _gather(walker: Walker, steps: _Steps, block: int) -> None:
+def _not_finite(values: Floats) -> int:
+    return int(np.count_nonzero(~np.isfinite(values)))
+
+
+def _gather(walker: Walker, steps: _Steps, block: int, at: Ints | None = None) -> None:
     """Add what walks have yielded to their input's statistics."""
     walker.not_finite += steps.not_finite
     if steps.not_finite:
         return
+    if at is not None:
+        walker.tally.add_to(at, steps.dq, steps.dx, block)
+        return
     walker.tally.add(steps.dq, steps.dx, block)
     low, high = walker.envelope
     walker.inside += int(np.count_nonzero((steps.last >= low) & (steps.last <= high)))
+    walker.ends += len(steps.last)
 
 
 def _joined(parts: Iterable[np.ndarray]) -> np.ndarray:
@@ -233,21 +297,15 @@ def place(u: Floats, x: Floats, domain: Domain, delta: float, min_step: float = 
 
 
 def _check_ends(
-    reached: Floats,
-    x: Floats,
-    end: Floats,
-    cell: Ints,
-    target: Ints,
-    free: Ints,
-    present: list[Walker],
-    evaluator: Evaluator,
+    reached: Floats, drawn: _Drawn, free: Ints, tolerance: Floats, evaluator: Evaluator
 ) -> None:
     """Steps telescope: their sum is q(e) - q(x), with q(e) from an evaluation of its own."""
-    rows = x[cell]
-    rows[:, free] = end
+    cell = drawn.cell
+    rows = drawn.x[cell]
+    rows[:, free] = drawn.end
     with np.errstate(invalid="ignore"):
-        difference = np.abs(reached - evaluator.at(rows, target[cell]))
-    allowed = np.array([walker.tolerance for walker in present])[cell]
+        difference = np.abs(reached - evaluator.at(rows, drawn.target[cell]))
+    allowed = tolerance[cell]
     wrong = np.flatnonzero(np.isfinite(reached) & ~(difference <= allowed))
     if wrong.size:
         w = int(wrong[0])

@@ -170,7 +170,8 @@ class Results:
 
 
 def _cell_table(cells: Ints, found: Explanation) -> pd.DataFrame:
-    return pd.DataFrame(
+    race = ("top_k_certified", "top_k_gap", "n_undecided")
+    table = pd.DataFrame(
         {
             "certified": found.certified,
             "bracket_low": found.bracket[:, 0],
@@ -183,3 +184,6 @@ def _cell_table(cells: Ints, found: Explanation) -> pd.DataFrame:
         },
         index=cells,
     )
+    if found.params["top_k"] is None:
+        return table
+    return table.assign(**{name: getattr(found, name) for name in race})

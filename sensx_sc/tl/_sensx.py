@@ -56,6 +56,8 @@ def sensx(
     min_step: float = 0.0,
     out_of_domain: OutOfDomain = "raise",
     rank_by: RankBy = "value",
+    top_k: int | None = None,
+    alpha: float = 0.05,
     statistics: Sequence[str] = ("value", "rank"),
     batch_size: int | str = "auto",
     chunk_size: int | str = "auto",
@@ -114,6 +116,12 @@ def sensx(
         ``"raise"``, ``"clip"`` or ``"expand"`` for cells outside the domain.
     rank_by
         Statistic of the ranks and rankings: ``"value"``, ``"change"``, ``"mean"``, ``"shapley"``.
+    top_k
+        Race for the ``top_k`` genes of each cell by ``rank_by`` (``"value"`` or ``"change"``):
+        after the first walks only genes whose place among them is in doubt are evaluated, on
+        ``n_walks`` walks at most. The same numbers, much sooner where many walks are needed.
+    alpha
+        Probability that a certified top k is allowed to be wrong.
     statistics
         What to keep for every cell and gene: any of ``"value"``, ``"rank"``, ``"mean"``,
         ``"std"``, ``"change"``, ``"shapley"``, ``"se"``, ``"n"``; ``"value"`` always is.
@@ -150,9 +158,10 @@ def sensx(
     - ``.var["sensx_lower"]``, ``.var["sensx_upper"]``: the domain used.
     - ``.uns["sensx"]``: ``params``, ``deltas``, ``noise_floor``, ``versions``; ``cells`` (how sure
       delta* of each analysed cell is: certified, bracket, share of walks that end inside the
-      envelope, noise floor, precision, why it failed); ``rankings`` (tidy: group, names, rank,
-      value, value_se, change, mean, presence, n_cells for each explained target); ``names`` and
-      ``scores`` as ``sc.pl.rank_genes_groups(adata, key="sensx")`` wants them.
+      envelope, noise floor, precision, why it failed; with ``top_k`` whether its top k is
+      certified, ``top_k_gap`` and the number of undecided genes); ``rankings`` (tidy: group,
+      names, rank, value, value_se, change, mean, presence, n_cells for each explained target);
+      ``names`` and ``scores`` as ``sc.pl.rank_genes_groups(adata, key="sensx")`` wants them.
 
     With ``obsm``, values and ranks go to ``.obsm`` under the same keys, bounds to ``.uns``.
 
@@ -203,6 +212,8 @@ def sensx(
         refine_tol=refine_tol,
         min_step=min_step,
         rank_by=rank_by,
+        top_k=top_k,
+        alpha=alpha,
         precision=settings.precision if precision is None else precision,
         seed=settings.seed if seed is None else seed,
     )

@@ -12,6 +12,7 @@ from scipy import stats
 
 from sensx_sc.core.domain import Domain, make_domain
 from sensx_sc.core.sampling import Design, endpoints, make_design, orders
+from sensx_sc.core.statistics import Tally
 from sensx_sc.core.walks import Walker, place, walk
 from sensx_sc.evaluators import DenseEvaluator
 from sensx_sc.models import as_model
@@ -29,9 +30,15 @@ def evaluator(
 
 
 def walker(
-    x: list[float], key: int, delta: float = 1.0, tolerance: float = 1e-9, q_x: float = 0.0
+    x: list[float],
+    key: int,
+    delta: float = 1.0,
+    tolerance: float = 1e-9,
+    q_x: float = 0.0,
+    tested: int | None = None,
 ) -> Walker:
-    return Walker(np.array(x), 0, key, delta, (-np.inf, np.inf), tolerance, q_x)
+    tally = Tally.empty(len(x) if tested is None else tested)
+    return Walker(np.array(x), 0, key, delta, (-np.inf, np.inf), tolerance, q_x, tally)
 
 
 # ---- endpoints
@@ -106,7 +113,8 @@ def test_walks_are_those_of_the_definition(design: Design, mask: list[bool], row
     domain = make_domain(-1, 2, 4, mask=mask)
     inputs = [([0.3, -1.0, 2.0, 0.1], 3, 0.7), ([0.0, 1.0, 0.5, -0.5], 8, 0.2)]
     walkers = [
-        walker(x, key, delta, q_x=float(response(np.array([x]))[0])) for x, key, delta in inputs
+        walker(x, key, delta, q_x=float(response(np.array([x]))[0]), tested=len(domain.free))
+        for x, key, delta in inputs
     ]
     walk(walkers, evaluator(response, 4, rows), domain, design, seed=5)
     for one in walkers:
