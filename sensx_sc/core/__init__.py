@@ -6,6 +6,7 @@ from sensx_sc.core.calibration import calibrate, delta_grid
 from sensx_sc.core.domain import Domain, make_domain
 from sensx_sc.core.explain import explain
 from sensx_sc.core.explanation import Explanation
+from sensx_sc.core.plan import Plan, plan
 from sensx_sc.core.sampling import make_design
 from sensx_sc.core.statistics import interval, ranks
 from sensx_sc.words import STATISTICS, STATUSES
@@ -15,11 +16,13 @@ __all__ = [
     "STATUSES",
     "Domain",
     "Explanation",
+    "Plan",
     "calibrate",
     "delta_grid",
     "explain",
     "interval",
     "make_design",
     "make_domain",
+    "plan",
     "ranks",
 ]

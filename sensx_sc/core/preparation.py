@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _N_PROBES = 6
 _MOST_ROWS = 16_384
 _MOST_INPUTS = 1024
-_ARRAYS_AN_INPUT = 28  # float64 rows that an explained input occupies while its block is open
+ARRAYS_AN_INPUT = 28  # float64 rows that an explained input occupies while its block is open
 _BATCH_SHARE = 1 / 16  # of the memory budget: rows, their making and a net's first layers
 
 
@@ -268,7 +268,7 @@ def block_size(chunk_size: int | str, n_features: int) -> int:
     """How many inputs are dense at a time, for a user's ``chunk_size``."""
     if chunk_size == "auto":
         budget = settings.memory_budget / 4
-        return int(np.clip(budget // (_ARRAYS_AN_INPUT * 8 * n_features), 1, _MOST_INPUTS))
+        return int(np.clip(budget // (ARRAYS_AN_INPUT * 8 * n_features), 1, _MOST_INPUTS))
     if not is_whole(chunk_size) or int(chunk_size) < 1:
         msg = f"`chunk_size` must be 'auto' or a whole number of at least 1; got {chunk_size!r}."
         raise ValueError(msg)

@@ -97,6 +97,9 @@ class DenseEvaluator:
                 q[scales, part] = answers.reshape(q[scales, part].shape)
         return q
 
+    def complete_rows(self, free: Ints, n_walks: int, n_points: int) -> int:
+        return n_walks * (len(free) + 1) + n_points
+
     def walks_together(self, n_steps: int) -> int:
         return max(1, self.rows // n_steps)
 

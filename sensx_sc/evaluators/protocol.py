@@ -40,6 +40,10 @@ class Evaluator(Protocol):
         """How many walks of so many steps :meth:`walks` is best given at once."""
         ...
 
+    def complete_rows(self, free: Ints, n_walks: int, n_points: int) -> int:
+        """How many complete rows the model is given for walks over some features and a sweep."""
+        ...
+
     def outputs(self, x: Floats) -> Floats:
         """The model's outputs (B, K) for rows (B, n)."""
         ...

@@ -48,6 +48,9 @@ class RoutedEvaluator:
             q[rows] = member.at(x[rows], target[rows])
         return q
 
+    def complete_rows(self, free: Ints, n_walks: int, n_points: int) -> int:
+        return max(member.complete_rows(free, n_walks, n_points) for member in self.members)
+
     def walks_together(self, n_steps: int) -> int:
         return min(member.walks_together(n_steps) for member in self.members)
 

@@ -245,6 +245,9 @@ class StemEvaluator(DenseEvaluator):
                     change[walks, part] = moved.T
         return change
 
+    def complete_rows(self, free: Ints, n_walks: int, n_points: int) -> int:
+        return n_walks  # the end of each, to compare
+
     def walks_together(self, n_steps: int) -> int:
         return int(np.clip(_WALK_BYTES // (8 * n_steps), _WALKS_TOGETHER, 4096))
 

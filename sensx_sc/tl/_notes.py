@@ -4,35 +4,35 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sensx_sc.core.plan import duration
 from sensx_sc.logger import logger
 
 if TYPE_CHECKING:
-    from sensx_sc.core.preparation import Run
+    from sensx_sc.core.plan import Plan
     from sensx_sc.tl._results import Results
 
 
-def log_plan(
-    n_cells: int, n_obs: int, n_features: int, n_arrays: int, run: Run, source: str
-) -> None:
+def log_plan(plan: Plan, n_obs: int, n_arrays: int, *, source: str, raced: bool) -> None:
     """Say what will be done, and how."""
-    size = len(run.domain.free)
-    a_cell = run.evaluations
-    rows = next(iter(run.evaluators.values())).rows
+    n_cells, n_features = plan.n_inputs, plan.n_features
     logger.info(
         "sensx: explaining %s for %d of %d cells; %d of %d features are tested, bounds: %s.",
-        run.response.model.name,
+        plan.model,
         n_cells,
         n_obs,
-        size,
+        plan.n_tested,
         n_features,
         source,
     )
     logger.info(
-        "sensx: about %.3g evaluations (%.3g a cell), up to %d at once, %s.",
-        float(a_cell * n_cells),
-        float(a_cell),
-        rows,
-        run.why,
+        "sensx: %.3g evaluations (%.3g a cell), %.3g of them complete rows; %s; %s %s and %.2g GB.",
+        plan.evaluations,
+        plan.evaluations / max(n_cells, 1),
+        plan.complete_rows,
+        plan.why,
+        "at most" if raced else "about",
+        duration(plan.seconds),
+        plan.memory / 1e9,
     )
     if n_cells < n_obs / 10 and n_obs * n_features > 10**8:
         logger.info(

@@ -10,6 +10,7 @@ import numpy as np
 
 from sensx_sc.core.arrays import as_rows, column_range
 from sensx_sc.core.explain import explain_blocks, progress_bar
+from sensx_sc.core.plan import make_plan
 from sensx_sc.core.preparation import Options, block_size, outputs, prepare
 from sensx_sc.models.qoi import resolve_target
 from sensx_sc.pp._selection import aligned, check_adata, pick_bounds, pick_mask, pick_matrix
@@ -237,7 +238,9 @@ def sensx(
     together = block_size(chunk_size, len(matrix.names))
     targets, names = _targets(adata, target, cells, rows, run, together)
     results = Results(adata.n_obs, matrix.names, kept, run)
-    log_plan(len(cells), adata.n_obs, len(matrix.names), len(kept), run, source)
+    log_plan(
+        make_plan(rows, run, together), adata.n_obs, len(kept), source=source, raced=bool(top_k)
+    )
     with progress_bar(len(cells) * run.evaluations, progress) as advance:
         keys = adata.obs_names[cells].tolist()
         blocks = explain_blocks(rows, targets, names, keys, run, together, advance=advance)

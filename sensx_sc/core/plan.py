@@ -1,0 +1,227 @@
+"""What a run will take, before it starts."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sensx_sc.core.arrays import as_rows
+from sensx_sc.core.preparation import ARRAYS_AN_INPUT, Options, block_size, prepare, read
+from sensx_sc.core.sampling import cell_key, endpoints, orders, uniforms
+from sensx_sc.core.walks import place
+from sensx_sc.core.workers import n_workers
+from sensx_sc.settings import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import ArrayLike
+
+    from sensx_sc.core.arrays import Floats, Rows
+    from sensx_sc.core.preparation import Run
+
+_ENOUGH = 0.02  # seconds that a part of the work must take to be measured
+_ARRAYS_A_WALK = 12  # float64 numbers that a step of a walk occupies while its batch is open
+_NUMBERS_A_SWEEP = 3 * 2**22
+_ROWS_OF_A_CALL = 6  # the rows, their making, and a net's first layers
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do and take.
+
+    Attributes
+    ----------
+    n_inputs, n_features, n_tested
+        Inputs to explain, their features, and those that will be perturbed.
+    model, evaluator, why
+        The model, how it will be evaluated, and why so.
+    evaluations
+        Responses that the method asks for, of all inputs.
+    complete_rows
+        How many of them take a complete row and a forward pass of the whole model. The others
+        follow from what is known of the model's structure, with the same numbers.
+    seconds
+        Time, from a measured piece of the work; at most, with ``top_k``.
+    memory
+        Bytes beside the data, the model and the results.
+    """
+
+    n_inputs: int
+    n_features: int
+    n_tested: int
+    model: str
+    evaluator: str
+    why: str
+    evaluations: int
+    complete_rows: int
+    seconds: float
+    memory: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.n_inputs} inputs, {self.n_tested} of {self.n_features} features; "
+            f"{self.model} is evaluated {self.why}. {self.evaluations:.3g} evaluations from "
+            f"{self.complete_rows:.3g} complete rows; about {duration(self.seconds)}, "
+            f"{self.memory / 2**20:.0f} MiB of memory."
+        )
+
+
+def plan(X: Rows, model: Any, *, lower: ArrayLike, upper: ArrayLike, **how: Any) -> Plan:
+    """Say what :func:`explain` would do with the same arguments, without doing it.
+
+    Everything is checked as :func:`explain` checks it, and a small piece of the work is timed.
+
+    Parameters
+    ----------
+    X, model, lower, upper
+        As in :func:`explain`.
+    how
+        Any other argument of :func:`explain`.
+
+    Returns
+    -------
+    A :class:`Plan`; ``print`` it.
+
+    Raises
+    ------
+    ValueError, TypeError, KeyError
+        As :func:`explain`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import sensx_sc as sx
+    >>> found = sx.core.plan(np.zeros((3, 5)), lambda z: z.sum(axis=1), lower=0, upper=1)
+    >>> found.evaluator, found.evaluations
+    ('dense', 153000)
+    """
+    rows = as_rows(X)
+    known = {part.name for part in fields(Options)}
+    numbers: dict[str, Any] = {"precision": settings.precision, "seed": settings.seed}
+    numbers |= {name: value for name, value in how.items() if name in known and value is not None}
+    rest = {name: value for name, value in how.items() if name not in known}
+    for ignored in ("target", "keys", "progress"):
+        rest.pop(ignored, None)
+    unknown = sorted(set(rest) - set(_DEFAULTS))
+    if unknown:
+        msg = f"`plan` takes the arguments of `explain`; it has no {unknown[0]!r}."
+        raise TypeError(msg)
+    run = prepare(
+        rows, model, lower=lower, upper=upper, options=Options(**numbers), **(_DEFAULTS | rest)
+    )
+    return make_plan(rows, run, block_size("auto", rows.shape[1]))
+
+
+_DEFAULTS: dict[str, Any] = {
+    "mask": None,
+    "qoi": "auto",
+    "deltas": "auto",
+    "n_walks": 200,
+    "design": "balanced",
+    "out_of_domain": "raise",
+    "names": None,
+    "batch_size": "auto",
+    "device": "auto",
+}
+
+
+def make_plan(rows: Rows, run: Run, together: int) -> Plan:
+    """The plan of a run that is prepared, ``together`` inputs dense at a time."""
+    n_inputs, n = rows.shape
+    size, evaluator = len(run.domain.free), next(iter(run.evaluators.values()))
+    walks, points = run.design.n_walks, len(run.deltas) * run.options.n_samples
+    workers = n_workers(parallel=evaluator.parallel)
+    batch = max(evaluator.walks_together(size), run.design.block)
+    memory = (
+        min(together, n_inputs) * n * 8 * ARRAYS_AN_INPUT
+        + workers * 8 * max(min(batch, walks) * size * _ARRAYS_A_WALK, _NUMBERS_A_SWEEP)
+        + evaluator.rows * n * evaluator.dtype.itemsize * _ROWS_OF_A_CALL
+        * (evaluator.complete_rows(run.domain.free, 1, 1) > 1)
+    )  # fmt: skip
+    return Plan(
+        n_inputs,
+        n,
+        size,
+        run.response.model.name,
+        evaluator.name,
+        run.why,
+        n_inputs * run.evaluations,
+        n_inputs * evaluator.complete_rows(run.domain.free, walks, points),
+        n_inputs * _seconds(read(rows[:1], run), run),
+        int(memory),
+    )
+
+
+def _seconds(x: Floats, run: Run) -> float:
+    """Time that one input takes, from small pieces of its calibration and of its walks."""
+    evaluator, domain, design = next(iter(run.evaluators.values())), run.domain, run.design
+    free, n, options = domain.free, domain.n_features, run.options
+    key, target = cell_key("plan"), np.zeros(1, dtype=np.int64)
+    scale = float(np.median(run.deltas))
+    q_x = evaluator.at(x, target)
+    down, up = (
+        np.stack(part) for part in zip(*(domain.reach(x[0], d) for d in run.deltas), strict=True)
+    )
+
+    def sweep(samples: int) -> None:
+        u = uniforms(options.seed, key, "calibration", 0, samples, n)[:, free]
+        evaluator.sweep(x[0], 0, free, down, up, u)
+
+    def draw(blocks: int) -> None:
+        orders(options.seed, key, design, range(blocks), n, free)
+        endpoints(options.seed, key, design, range(blocks), n, free)
+
+    def steps(some: int) -> None:
+        first = free[:some]
+        order = np.argsort(np.argsort(order_of_all[:, :some], axis=1), axis=1)
+        end = place(fractions, x[0], domain, scale)[:, :some]
+        cell = np.zeros(len(order), dtype=np.int64)
+        evaluator.walks(x, target, q_x, cell, first, end, order)
+
+    order_of_all = orders(options.seed, key, design, range(1), n, free)
+    fractions = endpoints(options.seed, key, design, range(1), n, free)
+    calibration = _extrapolated(sweep, options.n_samples)
+    a_block = _extrapolated(steps, len(free)) + _timed(draw, 1)
+    workers = n_workers(parallel=evaluator.parallel)
+    return calibration + design.n_blocks * a_block / workers
+
+
+def _extrapolated(work: Callable[[int], None], most: int) -> float:
+    """Seconds for ``most`` like units of some work, from a line through two smaller pieces."""
+    units = min(8, most)
+    work(units)  # the first call of anything takes longer
+    seconds = _timed(work, units)
+    while units < most:
+        more = min(4 * units, most)
+        longer = _timed(work, more)
+        slope = (longer - seconds) / (more - units)
+        if longer - seconds > _ENOUGH:
+            return longer + slope * (most - more)
+        units, seconds = more, longer
+    return seconds
+
+
+def _timed(work: Callable[[int], None], units: int) -> float:
+    started = time.perf_counter()
+    work(units)
+    return time.perf_counter() - started
+
+
+def duration(seconds: float) -> str:
+    """A time as one would say it.
+
+    Examples
+    --------
+    >>> from sensx_sc.core.plan import duration
+    >>> duration(0.2), duration(40), duration(400), duration(9000)
+    ('1 s', '40 s', '7 min', '2.5 h')
+    """
+    if seconds < 100:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 6000:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 360_000 else f"{seconds / 86400:.0f} days"
