@@ -1,0 +1,90 @@
+"""Stem against dense evaluation on the paper's single-cell net: a walk, a calibration, a cell.
+
+``python tests/benchmarks/whole_cell.py`` prints ratios. Dense evaluation is measured on pieces (one
+walk; a tenth of the scales on 150 of the samples) and scaled, since a whole cell takes it hours.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import torch
+from cases import PAPER_WALKS_A_SECOND, paper_case, seconds
+from torch import nn
+
+from sensx_sc.core.sampling import make_design
+from sensx_sc.core.walks import walk
+from sensx_sc.evaluators.full_precision import full_precision
+
+if TYPE_CHECKING:
+    from cases import Case, Row
+
+    from sensx_sc.core.statistics import Tally
+
+
+def walked(case: Case, n_walks: int, design: str = "balanced") -> Tally:
+    """The tally of a cell's walks, by the stem."""
+    walker = case.walker()
+    walk([walker], case.stem, case.domain, make_design(design, n_walks), seed=0)
+    return walker.tally
+
+
+def table(dtype: str = "float32") -> list[Row]:
+    """Rows of the table."""
+    case = paper_case(dtype=dtype)
+    a_walk = seconds(lambda: walked(case, 400), 3) / 400
+    one = case.draw(1)
+    dense_walk = seconds(lambda: case.dense.walks(**one), 2)
+    head = nn.Sequential(*list(case.net)[1:]).to(getattr(torch, dtype))
+    states = torch.randn(4096, 250, dtype=getattr(torch, dtype))
+    with full_precision():
+        only_head = seconds(lambda: head(states), 50) / 4096 * case.n
+    sweep = seconds(lambda: case.sweep(case.stem, 50, 150), 3) * 1000 / 150
+    dense_sweep = seconds(lambda: case.sweep(case.dense, 5, 150), 2) * 10 * 1000 / 150
+    uniform, balanced = walked(case, 100, "uniform"), walked(case, 400)
+    # Walks of each design for the same error of `value`, over all genes.
+    variance = [(t.value_error() ** 2 * t.n_walks).sum() for t in (uniform, balanced)]
+    needed = max(20, 600 * variance[1] / variance[0])
+    cell, dense_cell = sweep + 600 * a_walk, dense_sweep + 600 * dense_walk
+    return [
+        (f"{dtype}: genes expressed, delta*", f"{(case.x > 0).sum()}, {case.delta_star:.3f}"),
+        (f"walks a second (the paper's A100: {PAPER_WALKS_A_SECOND})", f"{1 / a_walk:.0f}"),
+        ("dense / stem, one walk", f"{dense_walk / a_walk:.0f}"),
+        ("stem / head alone, one walk", f"{a_walk / only_head:.2f}"),
+        ("dense / stem, calibration (50 x 1000)", f"{dense_sweep / sweep:.0f}"),
+        ("dense / stem, cell of 600 walks", f"{dense_cell / cell:.0f}"),
+        ("calibration's share of that cell", f"{sweep / cell:.2f}"),
+        ("balanced walks for the error of 600 uniform", f"{needed:.0f}"),
+        (
+            "dense 600 uniform / stem balanced, cell",
+            f"{dense_cell / (sweep + needed * a_walk):.0f}",
+        ),
+    ]
+
+
+def memory() -> list[Row]:
+    """Peak memory of a whole cell beyond what was there with the model loaded."""
+    code = (
+        "import resource, cases, sensx_sc as sx\n"
+        "case = cases.paper_case()\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "sx.core.explain(case.x, case.net, lower=case.domain.lower, upper=case.domain.upper,"
+        " n_walks=600, progress=False)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, before)\n"
+    )
+    folder = __file__.rsplit("/", 1)[0]
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, check=True, capture_output=True, text=True
+    )
+    more, before = (float(part) / 1024 for part in said.stdout.split())
+    unit = 1 if sys.platform == "linux" else 1024
+    return [
+        ("peak memory of that cell above the model, MiB", f"{more / unit:.0f} (+ {before:.0f})")
+    ]
+
+
+if __name__ == "__main__":
+    for name, value in [*table("float32"), *table("float64"), *memory()]:
+        sys.stdout.write(f"  {name:<48}{value:>14}\n")
