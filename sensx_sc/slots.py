@@ -91,7 +91,7 @@ def stored_bounds(adata: AnnData, key: str, lower: Any, upper: Any) -> tuple[Any
     if not set(columns) <= set(adata.var):
         return lower, upper
     params = adata.uns[key]["params"] if is_result(adata, key) else {}
-    recorded = digest(*(adata.var[name].to_numpy() for name in columns))
+    recorded = digest(*(np.asarray(adata.var[name]) for name in columns))
     own = params.get("domain_digest") == recorded
     if own and not all(f"adata.var[{name!r}]" in params.get("domain", "") for name in columns):
         return lower, upper

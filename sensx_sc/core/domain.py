@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sensx_sc.core.arrays import Floats, column_range
+from sensx_sc.core.arrays import Floats, column_range, stored_sample
 from sensx_sc.words import OUT_OF_DOMAIN
 
 if TYPE_CHECKING:
@@ -201,8 +201,7 @@ def admit(
 
 
 def _looks_like_counts(X: Rows, high: Floats) -> bool:
-    sample = X[:100]
-    values = np.asarray(getattr(sample, "data", sample) if hasattr(sample, "tocsr") else sample)
+    values = stored_sample(X)
     return bool(high.max() > np.log1p(1e4) and values.size and np.all(values == np.rint(values)))
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
-from sensx_sc.core.arrays import as_rows, column_range
+from sensx_sc.core.arrays import as_rows, column_range, pick_rows
+from sensx_sc.scale.blocks import in_reach
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ class Matrix:
     Attributes
     ----------
     values
-        ndarray or scipy sparse, (n_obs, n).
+        ndarray, scipy sparse or unread rows, (n_obs, n).
     names
         Names of its columns.
     label
@@ -72,7 +72,7 @@ def pick_matrix(adata: AnnData, *, layer: str | None = None, obsm: str | None = 
     KeyError
         No such layer or obsm, naming those that are there.
     TypeError
-        The matrix is not in memory, or not numeric.
+        The matrix is of no kind that is known.
     """
     if layer is not None and obsm is not None:
         msg = f"give `layer` or `obsm`, not both; got {layer!r} and {obsm!r}."
@@ -92,13 +92,13 @@ def pick_matrix(adata: AnnData, *, layer: str | None = None, obsm: str | None = 
             msg = "`adata.X` is empty; name a `layer` or `obsm` to explain."
             raise ValueError(msg)
         matrix = Matrix(adata.X, genes, "adata.X")
-    if not (isinstance(matrix.values, np.ndarray) or sparse.issparse(matrix.values)):
-        msg = (
-            f"{matrix.label} must be a numpy array or a scipy sparse matrix in memory; got "
-            f"{type(matrix.values).__name__}. Load it first, for example with adata.to_memory()."
-        )
-        raise TypeError(msg)
-    return matrix
+    return Matrix(in_reach(matrix.values, matrix.label), matrix.names, matrix.label)
+
+
+def column_of(table: Any, name: str) -> pd.Series[Any]:
+    """A column of ``.obs`` or ``.var``, also of one that was read lazily."""
+    column = table[name]
+    return column if isinstance(column, pd.Series) else column.to_series()
 
 
 def _slot(slots: Any, kind: str, key: str) -> Any:
@@ -153,7 +153,7 @@ def pick_mask(
             there = "none" if table is None else ", ".join(map(repr, table.columns)) or "none"
             msg = f"`{name}` {mask!r} is not a column; the columns are: {there}."
             raise KeyError(msg)
-        values = table[mask]
+        values = column_of(table, mask)
     chosen = np.asarray(values)
     if chosen.dtype == object and all(isinstance(v, bool | np.bool_) for v in chosen.ravel()):
         chosen = chosen.astype(bool)
@@ -193,7 +193,9 @@ def pick_bounds(
     source = " and ".join(columns) or "as given"
     if low is not None and high is not None:
         return _spread(low, "lower", n), _spread(high, "upper", n), source
-    rows = matrix.values if cells is None or cells.all() else matrix.values[np.flatnonzero(cells)]
+    rows = matrix.values
+    if cells is not None and not cells.all():
+        rows = pick_rows(rows, np.flatnonzero(cells))
     data_low, data_high = column_range(as_rows(rows, name=matrix.label))
     if low is None and high is None:
         return data_low, data_high, f"the smallest and largest values of {matrix.label}"
@@ -223,7 +225,7 @@ def _bound(value: ArrayLike | str | None, name: str, var: pd.DataFrame | None) -
         )
         raise KeyError(msg)
     try:
-        return var[value].to_numpy(dtype=np.float64)
+        return column_of(var, value).to_numpy(dtype=np.float64)
     except (TypeError, ValueError) as error:
         msg = f"`{name}`: the column {value!r} of adata.var must hold numbers."
         raise TypeError(msg) from error

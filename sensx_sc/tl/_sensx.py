@@ -8,12 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sensx_sc.core.arrays import as_rows, column_range
+from sensx_sc.core.arrays import as_rows, column_range, pick_rows, stored_sample
 from sensx_sc.core.explain import explain_blocks, progress_bar
 from sensx_sc.core.plan import make_plan
 from sensx_sc.core.preparation import Options, block_size, outputs, prepare
 from sensx_sc.models.qoi import resolve_target
-from sensx_sc.pp._selection import aligned, check_adata, pick_bounds, pick_mask, pick_matrix
+from sensx_sc.pp._selection import (
+    aligned,
+    check_adata,
+    column_of,
+    pick_bounds,
+    pick_mask,
+    pick_matrix,
+)
 from sensx_sc.settings import settings
 from sensx_sc.slots import check_key, digest, refuse_foreign, slot_names, stored_bounds, write
 from sensx_sc.tl._notes import log_plan, log_written
@@ -79,7 +86,8 @@ def sensx(
     Parameters
     ----------
     adata
-        Annotated data; ``X`` dense or sparse, (n_obs, n_vars). Views are fine.
+        Annotated data; ``X`` dense or sparse, (n_obs, n_vars), in memory, backed, read lazily or
+        a Dask array: only a block of cells is dense at a time. Views are fine.
     model
         A :class:`torch.nn.Module` in eval mode, a fitted scikit-learn estimator or Pipeline, any
         callable on rows, a mapping from class names to binary classifiers, or what
@@ -194,7 +202,7 @@ def sensx(
     matrix = pick_matrix(adata, layer=layer, obsm=obsm)
     features = adata.var if obsm is None else None
     cells = np.flatnonzero(pick_mask(mask_obs, adata.obs, adata.obs_names, "mask_obs"))
-    rows = matrix.values if len(cells) == adata.n_obs else matrix.values[cells]
+    rows = matrix.values if len(cells) == adata.n_obs else pick_rows(matrix.values, cells)
     rows = as_rows(rows, name=matrix.label)
     refuse_foreign(adata, key_added, slot_names(key_added, kept, obsm=obsm))
     if features is not None:
@@ -281,7 +289,7 @@ def _warn_of_counts(rows: Rows, model: Model) -> None:
     if model.input_range is None:
         return
     top, fitted = float(column_range(rows)[1].max()), model.input_range[1]
-    values = np.asarray(rows[:100].data if hasattr(rows, "tocsr") else rows[:100])
+    values = stored_sample(rows)
     if top > 2 * fitted and np.array_equal(values, np.rint(values)):
         warnings.warn(
             f"the values to explain are whole numbers up to {top:g}, but the model was fitted on "
@@ -300,7 +308,7 @@ def _targets(
     wanted = target
     named = run.response.model.output_names or ()
     if isinstance(target, str) and target not in named and target in adata.obs:
-        column = adata.obs[target].iloc[cells]
+        column = column_of(adata.obs, target).iloc[cells]
         if column.isna().any():
             msg = (
                 f"`target` column {target!r} has {int(column.isna().sum())} cells without a "
