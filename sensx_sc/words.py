@@ -28,5 +28,8 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 OutOfDomain = Literal["raise", "clip", "expand"]
 OUT_OF_DOMAIN: tuple[OutOfDomain, ...] = get_args(OutOfDomain)
 
-DesignName = Literal["balanced", "uniform"]
+Estimator = Literal["walks", "gradient", "auto"]
+ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)
+
+DesignName = Literal["balanced", "uniform", "sobol"]
 DESIGNS: tuple[DesignName, ...] = get_args(DesignName)

@@ -9,8 +9,9 @@ import numpy as np
 from sensx_sc.core.calibration import calibrate, failed
 from sensx_sc.core.explanation import Explanation
 from sensx_sc.core.precision import choose_precision, probe_steps, sweep_precision
-from sensx_sc.core.racing import Race, race
+from sensx_sc.core.racing import Race, Verdict, race
 from sensx_sc.core.sampling import cell_key, uniforms
+from sensx_sc.core.screening import screen
 from sensx_sc.core.statistics import Tally, ranking_score, ranks
 from sensx_sc.core.walks import Walker, walk
 from sensx_sc.core.workers import in_order, n_workers
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sensx_sc.core.arrays import Floats, Ints
+    from sensx_sc.core.audit import Audit
     from sensx_sc.core.calibration import Calibration
     from sensx_sc.core.preparation import Run
-    from sensx_sc.core.racing import Verdict
+    from sensx_sc.core.screening import Screening
 
 _NUMBERS_AT_ONCE = 2**22  # random numbers of a calibration that are in memory together
 
@@ -56,34 +58,34 @@ def attribute(
     ]
     walkers = _walkers(x, target, seeds, q_x, calibrations, chosen, run)
     advance((len(x) - len(walkers)) * run.design.n_walks * len(run.domain.free))
-    verdicts: dict[int, Verdict] = {}
+    notes: dict[int, Verdict | Screening | None] = {}
     for name in run.evaluators:
         of_type = [i for i in walkers if chosen[i][0] == name]
-        verdicts |= _walk([walkers[i] for i in of_type], name, run, advance, of_type)
+        made = _walk([walkers[i] for i in of_type], name, run, advance)
+        notes |= dict(zip(of_type, made, strict=True))
     for i in [i for i, walker in walkers.items() if walker.not_finite]:
         calibrations[i] = failed(
             f"q is not finite at {walkers.pop(i).not_finite} of "
             f"{run.design.n_walks * len(run.domain.free)} steps of the walks"
         )
-    return _assemble(target, output_names, q_x, calibrations, chosen, walkers, verdicts, run)
+    return _assemble(target, output_names, q_x, calibrations, chosen, walkers, notes, run)
 
 
 def _walk(
-    walkers: list[Walker],
-    name: str,
-    run: Run,
-    advance: Callable[[int], object],
-    rows: list[int],
-) -> dict[int, Verdict]:
-    """Fill the tallies with one type of rows; verdicts by row, where there is a race."""
-    options, evaluator = run.options, run.evaluators[name]
+    walkers: list[Walker], name: str, run: Run, advance: Callable[[int], object]
+) -> Sequence[Verdict | Screening | None]:
+    """Fill the tallies with one type of rows; what there is to say of each input."""
+    options, evaluator, domain, design = run.options, run.evaluators[name], run.domain, run.design
     how: dict[str, Any] = {"seed": options.seed, "min_step": options.min_step, "advance": advance}
-    if options.top_k is None:
-        walk(walkers, evaluator, run.domain, run.design, **how)
-        return {}
-    wanted = Race(options.top_k, options.alpha, options.rank_by)
-    verdicts = race(walkers, evaluator, run.domain, run.design, wanted, **how)
-    return dict(zip(rows, verdicts, strict=True))
+    if name in run.gradients:
+        return screen(
+            walkers, evaluator, run.gradients[name], domain, design, options, advance=advance
+        )
+    if options.top_k is not None:
+        wanted = Race(options.top_k, options.alpha, options.rank_by)
+        return race(walkers, evaluator, domain, design, wanted, **how)
+    walk(walkers, evaluator, domain, design, **how)
+    return [None] * len(walkers)
 
 
 def _calibrated(x: Floats, target: int, key: int, q_x: float, run: Run) -> Calibration:
@@ -167,7 +169,7 @@ def _assemble(
     calibrations: list[Calibration],
     chosen: list[tuple[str, float]],
     walkers: dict[int, Walker],
-    verdicts: dict[int, Verdict],
+    notes: dict[int, Verdict | Screening | None],
     run: Run,
 ) -> Explanation:
     shape = (len(calibrations), run.domain.n_features)
@@ -187,9 +189,16 @@ def _assemble(
     top_k_gap = np.full(shape[0], np.nan)
     certified = np.zeros(shape[0], dtype=bool)
     undecided = np.zeros(shape[0], dtype=np.int64)
-    for i, verdict in verdicts.items():
-        certified[i], top_k_gap[i] = verdict.certified, verdict.gap
-        undecided[i] = verdict.n_undecided
+    exact = ~np.isnan(arrays["value"])
+    estimator = ["walks"] * shape[0]
+    audits: list[Audit | None] = [None] * shape[0]
+    for i, note in notes.items():
+        if isinstance(note, Verdict):
+            certified[i], top_k_gap[i] = note.certified, note.gap
+            undecided[i] = note.n_undecided
+        elif note is not None:
+            estimator[i], audits[i] = note.estimator, note.audit
+            exact[i, free] &= note.exact
     score = ranking_score(arrays[run.options.rank_by], run.options.rank_by)
     deltas, envelope = _envelopes(run.deltas, calibrations)
     return Explanation(
@@ -209,6 +218,9 @@ def _assemble(
         top_k_certified=certified,
         top_k_gap=top_k_gap,
         n_undecided=undecided,
+        estimator=tuple(estimator),
+        exact=exact,
+        audits=tuple(audits),
         noise_floor=floors,
         precision=tuple(name for name, _ in chosen),
         lower=run.domain.lower,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sensx_sc.core.preparation import Run
     from sensx_sc.models.model import Model
     from sensx_sc.models.qoi import Qoi
-    from sensx_sc.words import DesignName, OutOfDomain, Precision, RankBy
+    from sensx_sc.words import DesignName, Estimator, OutOfDomain, Precision, RankBy
 
 
 def explain(
@@ -43,6 +43,7 @@ def explain(
     refine_tol: float | None = None,
     min_step: float = 0.0,
     rank_by: RankBy = "value",
+    estimator: Estimator = "walks",
     top_k: int | None = None,
     alpha: float = 0.05,
     out_of_domain: OutOfDomain = "raise",
@@ -82,15 +83,21 @@ def explain(
     n_samples
         Random points a scale.
     n_walks
-        Walks an input; the balanced design rounds up to whole blocks.
+        Walks an input, rounded up to whole blocks of the design.
     design
-        ``"balanced"`` or ``"uniform"`` (independent walks, the paper's).
+        ``"balanced"`` (blocks of 20 walks that balance each other), ``"uniform"`` (independent
+        walks, the paper's) or ``"sobol"`` (Sobol endpoints, at most 21,201 features).
     refine_tol
         Narrow the bracket of delta* to this width with scales between the grid's.
     min_step
         Leave out steps shorter than this fraction of delta* times the range; alters the estimand.
     rank_by
         Statistic that ``rank`` sorts by: ``"value"``, ``"change"``, ``"mean"``, ``"shapley"``.
+    estimator
+        ``"walks"``: exact. ``"gradient"``: from ``n_walks`` backward passes of a differentiable
+        model, exact in the limit of small steps, and audited against exact walks of some
+        features. ``"auto"``: gradients screen, exact walks give the values of the candidates, and
+        of all features where the audit fails or there are no gradients.
     top_k
         Race for so many features: ``n_walks`` becomes the most walks that any feature gets, and
         only features whose place among the top k is in doubt get more than the first ones.
@@ -149,6 +156,7 @@ def explain(
         refine_tol=refine_tol,
         min_step=min_step,
         rank_by=rank_by,
+        estimator=estimator,
         top_k=top_k,
         alpha=alpha,
         precision=settings.precision if precision is None else precision,

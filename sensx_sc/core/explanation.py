@@ -9,6 +9,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from sensx_sc.core.arrays import Bools, Floats, Ints
+    from sensx_sc.core.audit import Audit
     from sensx_sc.words import Status
 
 
@@ -71,6 +72,12 @@ class Explanation:
         certified, NaN without a race, (C,).
     n_undecided
         Features on neither side for sure, (C,).
+    estimator
+        ``"walks"``, or ``"gradient"`` where values come from backward passes, (C,).
+    exact
+        Values that come from exact walks, (C, n).
+    audits
+        How the gradients compare with exact walks, (C,); None where there were only walks.
     noise_floor
         Size of the changes of q that rounding alone makes, (C,).
     precision
@@ -104,6 +111,9 @@ class Explanation:
     top_k_certified: Bools
     top_k_gap: Floats
     n_undecided: Ints
+    estimator: tuple[str, ...]
+    exact: Bools
+    audits: tuple[Audit | None, ...]
     noise_floor: Floats
     precision: tuple[str, ...]
     lower: Floats

@@ -185,8 +185,13 @@ def _seconds(x: Floats, run: Run) -> float:
     order_of_all = orders(options.seed, key, design, range(1), n, free)
     fractions = endpoints(options.seed, key, design, range(1), n, free)
     calibration = _extrapolated(sweep, options.n_samples)
-    a_block = _extrapolated(steps, len(free)) + _timed(draw, 1)
     workers = n_workers(parallel=evaluator.parallel)
+    if run.gradients:
+        gradients = next(iter(run.gradients.values()))
+        states, targets = np.repeat(x, design.block, axis=0), np.repeat(target, design.block)
+        a_block = workers * _timed(lambda _: gradients.at(states, targets), 1)
+    else:
+        a_block = _extrapolated(steps, len(free)) + _timed(draw, 1)
     return calibration + design.n_blocks * a_block / workers
 
 
@@ -205,7 +210,7 @@ def _extrapolated(work: Callable[[int], None], most: int) -> float:
     return seconds
 
 
-def _timed(work: Callable[[int], None], units: int) -> float:
+def _timed(work: Callable[[int], object], units: int) -> float:
     started = time.perf_counter()
     work(units)
     return time.perf_counter() - started

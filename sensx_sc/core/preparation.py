@@ -14,14 +14,16 @@ from sensx_sc.core.arrays import dense
 from sensx_sc.core.calibration import delta_grid
 from sensx_sc.core.checks import check_model, check_names
 from sensx_sc.core.domain import admit, clip, make_domain
+from sensx_sc.core.gradients import why_no_gradients
 from sensx_sc.core.sampling import cell_key, make_design, uniforms
 from sensx_sc.core.walks import place
 from sensx_sc.evaluators.choose import choose_evaluator
 from sensx_sc.evaluators.full_precision import full_precision
+from sensx_sc.evaluators.gradient import Gradients
 from sensx_sc.models.as_model import as_model
 from sensx_sc.models.qoi import make_response
 from sensx_sc.settings import settings
-from sensx_sc.words import OUT_OF_DOMAIN, PRECISIONS, RACED, RANK_BY
+from sensx_sc.words import ESTIMATORS, OUT_OF_DOMAIN, PRECISIONS, RACED, RANK_BY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,12 +36,13 @@ if TYPE_CHECKING:
     from sensx_sc.evaluators.protocol import Evaluator
     from sensx_sc.models.model import Model
     from sensx_sc.models.qoi import Qoi, Response
-    from sensx_sc.words import DesignName, OutOfDomain, Precision, RankBy
+    from sensx_sc.words import DesignName, Estimator, OutOfDomain, Precision, RankBy
 
 _N_PROBES = 6
 _MOST_ROWS = 16_384
 _MOST_INPUTS = 1024
 ARRAYS_AN_INPUT = 28  # float64 rows that an explained input occupies while its block is open
+_GRADIENT_ARRAYS = 4  # rows, endpoints, gradients and steps of a pass
 _BATCH_SHARE = 1 / 16  # of the memory budget: rows, their making and a net's first layers
 
 
@@ -52,6 +55,7 @@ class Options:
     refine_tol: float | None = None
     min_step: float = 0.0
     rank_by: RankBy = "value"
+    estimator: Estimator = "walks"
     top_k: int | None = None
     alpha: float = 0.05
     precision: Precision = "auto"
@@ -70,9 +74,14 @@ class Options:
             _require(kind is float or is_whole(value), name, value, allowed)
             object.__setattr__(self, name, kind(value))
         _require(self.rank_by in RANK_BY, "rank_by", self.rank_by, f"one of {RANK_BY}")
-        if self.top_k is not None and self.rank_by not in RACED:
-            msg = f"`top_k` needs `rank_by` to be one of {RACED}; got {self.rank_by!r}."
-            raise ValueError(msg)
+        _require(self.estimator in ESTIMATORS, "estimator", self.estimator, f"one of {ESTIMATORS}")
+        for name in ("top_k", "estimator"):
+            if getattr(self, name) not in (None, "walks") and self.rank_by not in RACED:
+                msg = (
+                    f"`{name}` {getattr(self, name)!r} needs `rank_by` to be one of {RACED}; "
+                    f"got {self.rank_by!r}."
+                )
+                raise ValueError(msg)
         _require(self.precision in PRECISIONS, "precision", self.precision, f"one of {PRECISIONS}")
 
 
@@ -114,6 +123,7 @@ class Run:
     design: Design
     options: Options
     evaluators: dict[str, Evaluator]
+    gradients: dict[str, Gradients]
     why: str
 
     @property
@@ -139,7 +149,6 @@ class Run:
             "n_tested": len(self.domain.free),
             "out_of_domain": self.out_of_domain,
             "evaluator": next(iter(self.evaluators.values())).name,
-            "estimator": "walks",
             "rows_a_batch": rows,
         }
 
@@ -171,7 +180,7 @@ def prepare(
         out_of_domain in OUT_OF_DOMAIN, "out_of_domain", out_of_domain, f"one of {OUT_OF_DOMAIN}"
     )
     grid, extend = delta_grid(deltas)
-    plan = make_design(design, n_walks)
+    plan = make_design(design, n_walks, n)
     domain = make_domain(lower, upper, n, mask=mask, names=labels)
     device = settings.device if device == "auto" else device
     example = clip(dense(rows[:2]), domain)  # a bare callable is tried on inputs of its own kind
@@ -185,9 +194,21 @@ def prepare(
     domain = admit(rows, domain, out_of_domain=out_of_domain, names=labels)
     probes = _probes(clip(dense(rows[:2]), domain), domain)
     evaluators, why = _evaluators(response, batch_size, options.precision, probes)
-    run = Run(response, domain, out_of_domain, grid, extend, plan, options, evaluators, why)
-    check_model(read(rows[:4], run), domain, next(iter(evaluators.values())), seed=options.seed)
-    return run
+    evaluator = next(iter(evaluators.values()))
+    check_model(clip(dense(rows[:4]), domain), domain, evaluator, seed=options.seed)
+    gradients, reason = _gradients(response, evaluators, probes[:2], domain, batch_size, options)
+    return Run(
+        response,
+        domain,
+        out_of_domain,
+        grid,
+        extend,
+        plan,
+        options,
+        evaluators,
+        gradients,
+        f"{why}; {reason}" if reason else why,
+    )
 
 
 def _evaluators(
@@ -212,6 +233,36 @@ def _evaluators(
         made[name], reason = choose_evaluator(response, dtype, together, probes)
         why = why or reason
     return made, why
+
+
+def _gradients(
+    response: Response,
+    evaluators: dict[str, Evaluator],
+    x: Floats,
+    domain: Domain,
+    batch_size: int | str,
+    options: Options,
+) -> tuple[dict[str, Gradients], str]:
+    """What gives the gradients for each type of rows, if they are asked for; and what of them."""
+    if options.estimator == "walks":
+        return {}, ""
+    first = next(iter(evaluators.values()))
+    together = _rows(batch_size, _GRADIENT_ARRAYS * x.shape[1] * first.dtype.itemsize)
+    target = first.outputs(x).argmax(axis=1)
+    why_not = why_no_gradients(response, x, target, domain, rows=together, seed=options.seed)
+    if why_not is None:
+        made = {
+            name: Gradients(response, evaluator.dtype, together)
+            for name, evaluator in evaluators.items()
+        }
+        return made, "its gradients screen all features, exact walks audit them"
+    if options.estimator == "gradient":
+        msg = (
+            f"`estimator` 'gradient' cannot be used for {response.model.name}: {why_not}. Use "
+            "estimator='walks', or 'auto', which walks where gradients are of no use."
+        )
+        raise ValueError(msg)
+    return {}, f"gradients are not used: {why_not}"
 
 
 def _try(model: Model, example: Floats) -> None:

@@ -54,6 +54,11 @@ class Tally:
         for each in fields(self):
             getattr(self, each.name)[at] = getattr(part, each.name)
 
+    def replace(self, at: Ints, other: Tally) -> None:
+        """Take what another tally knows of some features."""
+        for each in fields(self):
+            getattr(self, each.name)[at] = getattr(other, each.name)[at]
+
     def add(self, dq: Floats, dx: Floats, block: int) -> None:
         """Take in whole blocks of walks.
 

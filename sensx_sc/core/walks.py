@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from sensx_sc.evaluators.protocol import Evaluator
 
 
+_SUMMED = 20  # walks whose effects are summed together, where blocks are single walks
+
+
 @dataclass
 class Walker:
     """One input that is walked, and what its walks have yielded so far.
@@ -153,7 +156,9 @@ def walk_chosen(
         Blocks of the design.
     """
     free = domain.free
-    tasks = [_Task(w, range(block, block + 1)) for w in range(len(walkers)) for block in blocks]
+    unit = _unit(design)
+    starts = range(0, len(blocks), unit)
+    tasks = [_Task(w, blocks[a : a + unit]) for w in range(len(walkers)) for a in starts]
 
     def work(task: _Task) -> _Steps:
         drawn = _draw([task], walkers, evaluator, domain, design, seed, min_step)
@@ -172,7 +177,9 @@ def _batches(
     """Tasks of at most as many walks as the evaluator likes, or of one block."""
     workers = n_workers(parallel=evaluator.parallel)
     share = -(-n_walkers * len(wanted) // workers)  # so that no worker is idle
-    together = max(1, min(evaluator.walks_together(size) // design.block, share))
+    unit = _unit(design)
+    most = min(evaluator.walks_together(size) // design.block, share)
+    together = max(unit, most // unit * unit)
     batch: list[_Task] = []
     used = 0
     for walker in range(n_walkers):
@@ -185,6 +192,11 @@ def _batches(
             used += len(blocks)
     if batch:
         yield batch
+
+
+def _unit(design: Design) -> int:
+    """Blocks that are summed together, and so never divided between batches."""
+    return _SUMMED if design.block == 1 else 1
 
 
 @dataclass(frozen=True)
@@ -257,7 +269,11 @@ def _gather(walker: Walker, steps: _Steps, block: int, at: Ints | None = None) -
     if at is not None:
         walker.tally.add_to(at, steps.dq, steps.dx, block)
         return
-    walker.tally.add(steps.dq, steps.dx, block)
+    # In the same portions whatever a batch holds, so that sums are the same to the last bit.
+    portion = _SUMMED if block == 1 else block
+    for first in range(0, len(steps.dq), portion):
+        part = slice(first, first + portion)
+        walker.tally.add(steps.dq[part], steps.dx[part], block)
     low, high = walker.envelope
     walker.inside += int(np.count_nonzero((steps.last >= low) & (steps.last <= high)))
     walker.ends += len(steps.last)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from sensx_sc.evaluators.columns import NoStemError
 from sensx_sc.evaluators.dense import DenseEvaluator
 from sensx_sc.evaluators.full_precision import full_precision
 from sensx_sc.evaluators.routed import RoutedEvaluator
 from sensx_sc.evaluators.sklearn_linear import Untranslatable, as_module
 from sensx_sc.evaluators.stem import Stem, StemEvaluator
-from sensx_sc.evaluators.trace import NoStemError, find_stem
-from sensx_sc.evaluators.trees import TreeEvaluator, used_features
+from sensx_sc.evaluators.trace import find_stem
+from sensx_sc.evaluators.trees import tree_evaluator
 from sensx_sc.models.one_vs_rest import OneVsRest
 from sensx_sc.models.sklearn_estimator import SklearnModel
 from sensx_sc.models.torch_module import TorchModel
@@ -58,10 +59,9 @@ def choose_evaluator(
         if len(members) == len(found):
             return RoutedEvaluator(dense, members), found[0][1]
     if isinstance(model, SklearnModel):
-        used = used_features(model.source, probes.shape[1])
-        if used is not None:
-            why = f"row by row for the {used.sum()} features that some tree splits on"
-            return TreeEvaluator(response, dtype, rows, used), why
+        of_trees = tree_evaluator(response, model, dense, probes)
+        if of_trees is not None:
+            return of_trees
     try:
         stem = _stem(response, dense, probes)
     except NoStemError as reason:
@@ -75,10 +75,7 @@ def _stem(response: Response, dense: DenseEvaluator, probes: Floats) -> Stem:
     device = response.model.device(dtype)
     n = probes.shape[1]
     with full_precision():
-        stem = find_stem(_module(response, dtype), n, dtype, device)
-    if stem.width > _WIDEST * n:
-        msg = f"its affine stem has {stem.width} outputs for {n} features, so rows are as cheap"
-        raise NoStemError(msg)
+        stem = find_stem(_module(response, dtype), n, dtype, device, widest=int(_WIDEST * n))
     expected = dense.outputs(probes)
     with full_precision():
         rows = torch.as_tensor(probes, dtype=dtype, device=device)

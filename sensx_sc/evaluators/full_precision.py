@@ -18,8 +18,14 @@ _restore: Callable[[], None] | None = None
 
 
 @contextlib.contextmanager
-def full_precision() -> Iterator[None]:
-    """Evaluate without TF32, reduced-precision products, autocast or gradients."""
+def full_precision(*, gradients: bool = False) -> Iterator[None]:
+    """Evaluate without TF32, reduced-precision products or autocast.
+
+    Parameters
+    ----------
+    gradients
+        Keep what a backward pass needs, even where the caller has switched that off.
+    """
     global _depth, _restore
     with _LOCK:
         if _depth == 0:
@@ -27,7 +33,8 @@ def full_precision() -> Iterator[None]:
         _depth += 1
     try:
         with contextlib.ExitStack() as stack:
-            stack.enter_context(torch.inference_mode())
+            stack.enter_context(torch.inference_mode(mode=not gradients))
+            stack.enter_context(torch.set_grad_enabled(gradients))
             stack.enter_context(torch.autocast("cpu", enabled=False))
             if torch.cuda.is_available():
                 stack.enter_context(torch.autocast("cuda", enabled=False))

@@ -1,331 +1,285 @@
 """Finding the affine stem of a torch module in its graph.
 
-The graph is read symbolically from the input on. A value that depends on the input is either
-*columns*, each an elementwise function of one feature (or constant), or it has passed an affine
-layer. Everything an affine layer returns belongs to the head. If any other operation reads
-columns, there is no stem: the input has a consumer that is not understood.
+The graph is read symbolically from the input on. A value is *columns*, each number of which is a
+function of one feature; or constant; or it has passed an affine layer. Everything an affine layer
+returns belongs to the head. If any other operation reads columns, there is no stem: the input has
+a consumer that is not understood.
 """
 
 from __future__ import annotations
 
-import operator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import functools
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from sensx_sc.evaluators.stem import Branch, Stem
+from sensx_sc.evaluators import operations, symbolic
+from sensx_sc.evaluators.columns import Columns, NoStemError, Rows, features
+from sensx_sc.evaluators.head import make_head
+from sensx_sc.evaluators.layers import Layer, function_layer, module_layer
+from sensx_sc.evaluators.operations import Batch, is_in_place, name_of
+from sensx_sc.evaluators.stem import Stem
+from sensx_sc.evaluators.tracing import UNKNOWN, Tracer, Unknown, no_chance, stand_alone, trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Step = Callable[[Tensor, Tensor], Tensor]
-    """Values (..., m) and the columns they are of (m,) -> values."""
+_SYMBOLS = (Columns, Rows, Layer, Batch, Unknown)
 
 
-class NoStemError(Exception):
-    """Why a module has no affine stem that can be proved."""
-
-
-@dataclass(frozen=True)
-class Columns:
-    """A value (B, m) whose columns depend on one feature each.
-
-    Attributes
-    ----------
-    source
-        Feature of each column, (m,); -1 for a constant column.
-    scale, shift
-        The affine part that comes first: column c holds steps(scale_c x + shift_c), (m,).
-    steps
-        Elementwise functions after it; empty while everything is affine.
-    """
-
-    source: Tensor
-    scale: Tensor
-    shift: Tensor
-    steps: tuple[Step, ...] = ()
-
-    def affine(self, scale: Tensor, shift: Tensor) -> Columns:
-        """Scale, then shift; (m,) or one number."""
-        if not self.steps:
-            return Columns(self.source, self.scale * scale, self.shift * scale + shift)
-        m = len(self.source)
-        factor, offset = scale.expand(m), shift.expand(m)
-        return self.then(lambda values, columns: values * factor[columns] + offset[columns])
-
-    def then(self, step: Step) -> Columns:
-        """Apply an elementwise function."""
-        return Columns(self.source, self.scale, self.shift, (*self.steps, step))
-
-    def values(self, x: Tensor, columns: Tensor) -> Tensor:
-        """Values of some columns, given those of their features, both (..., m)."""
-        out = x * self.scale[columns] + self.shift[columns]
-        for step in self.steps:
-            out = step(out, columns)
-        return out
-
-    def branch(self, weight: Tensor, bias: Tensor | None, n_features: int) -> Branch:
-        """What a linear layer, weight (H, m), makes of the columns."""
-        offset = weight.new_zeros(len(weight)) if bias is None else bias.clone()
-        constant = (self.source < 0).nonzero().ravel()
-        if len(constant):
-            fixed = self.values(self.scale.new_zeros(len(constant)), constant)
-            offset = offset + weight[:, constant] @ fixed
-        used = (self.source >= 0).nonzero().ravel()
-        feature = self.source[used]
-        if self.steps and len(torch.unique(feature)) != len(feature):
-            msg = "a feature enters an affine layer twice, after a nonlinear function"
-            raise NoStemError(msg)
-        rows = weight.new_zeros(n_features, len(weight))
-        if not self.steps:
-            offset = offset + weight[:, used] @ self.shift[used]
-            rows.index_add_(0, feature, (weight[:, used] * self.scale[used]).T.contiguous())
-            return Branch(rows, offset, None)
-        rows[feature] = weight[:, used].T
-        column = torch.zeros(n_features, dtype=torch.long, device=feature.device)
-        column[feature] = used
-        return Branch(rows, offset, lambda x, features: self.values(x, column[features]))
-
-
-_UNARY: dict[Any, Callable[[Tensor], Tensor]] = {
-    name: getattr(torch, name)
-    for name in (
-        "log1p", "log", "sqrt", "exp", "expm1", "tanh", "sigmoid", "relu", "abs", "square", "sign",
-    )
-}  # fmt: skip
-_UNARY |= {function: function for function in list(_UNARY.values())}
-_UNARY |= {functional.relu: torch.relu, functional.sigmoid: torch.sigmoid, operator.neg: torch.neg}
-_UNARY |= {functional.tanh: torch.tanh, functional.gelu: functional.gelu}
-_UNARY_MODULES = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.LeakyReLU, nn.Softplus)
-_BINARY: dict[Any, str] = {
-    operator.add: "add", torch.add: "add", "add": "add",
-    operator.sub: "sub", torch.sub: "sub", "sub": "sub",
-    operator.mul: "mul", torch.mul: "mul", "mul": "mul",
-    operator.truediv: "div", torch.div: "div", torch.true_divide: "div", "div": "div",
-}  # fmt: skip
-_PRODUCTS = (operator.matmul, torch.matmul, torch.mm, "matmul", "mm")
-_CONCATENATIONS = (torch.cat, torch.concat)
-_SAME = (nn.Identity, nn.Dropout, nn.AlphaDropout)
-
-
-def find_stem(module: nn.Module, n_features: int, dtype: torch.dtype, device: torch.device) -> Stem:
+def find_stem(
+    module: nn.Module, n_features: int, dtype: torch.dtype, device: torch.device, *, widest: int
+) -> Stem:
     """Take a module apart at its affine layers.
 
     Parameters
     ----------
     module
         In eval mode, in the type and on the device given.
+    widest
+        The most outputs that the stem may have.
 
     Raises
     ------
     NoStemError
-        The module cannot be traced, or something other than an affine layer reads the input.
+        The module cannot be traced, or something other than an affine layer reads the input, or
+        the stem is too wide.
     """
     # Tracing runs the user's code on stand-ins, which may fail in any way.
     try:
-        traced = fx.symbolic_trace(module)
+        return _find(module, features(n_features, dtype, device), widest)
+    except NoStemError:
+        raise
     except Exception as error:
         msg = f"its graph cannot be traced ({type(error).__name__})"
         raise NoStemError(msg) from error
-    reader = _Reader(traced, n_features, dtype, device)
-    reader.read()
-    return Stem(tuple(reader.branches.values()), reader.head())
+
+
+def _find(module: nn.Module, rows: Columns, widest: int) -> Stem:
+    n_features = len(rows.source)
+    root = stand_alone(module)
+    reader = _Reader(root, rows)
+    with no_chance():
+        nodes = reader.read_whole(trace(root, Tracer(reader.known, rows.scale.device)))
+    values = reader.values
+    layers = {node: layer for node in nodes if isinstance(layer := values[node], Layer)}
+    if not layers:
+        msg = "no affine layer reads the input"
+        raise NoStemError(msg)
+    _check_width(sum(layer.width for layer in layers.values()), n_features, widest)
+    branches = {node: layer.branches(n_features) for node, layer in layers.items()}
+    head = make_head(nodes, values, branches, root)
+    stem = Stem(tuple(branch for parts in branches.values() for branch in parts), head)
+    _check_width(stem.width, n_features, widest)
+    _try(stem, rows)
+    return stem
+
+
+def _try(stem: Stem, rows: Columns) -> None:
+    """Let a head that fails do so here; when called as a module it would print why."""
+    states = stem.states(rows.scale.new_zeros(3, len(rows.source)))
+    parts = torch.split(states, [len(branch.bias) for branch in stem.branches], dim=1)
+    if not isinstance(stem.head.forward(*parts), Tensor):
+        msg = "it does not return a tensor"
+        raise NoStemError(msg)
+
+
+def _check_width(width: int, n_features: int, widest: int) -> None:
+    if width > widest:
+        msg = f"its affine stem has {width} outputs for {n_features} features, so rows are as cheap"
+        raise NoStemError(msg)
 
 
 class _Reader:
-    """One pass over a graph: the value of each node, and the branches that were met."""
+    """What is known of the values of a graph's nodes before the model runs."""
 
-    def __init__(
-        self, traced: fx.GraphModule, n_features: int, dtype: torch.dtype, device: torch.device
-    ) -> None:
-        self.traced = traced
-        self.n_features = n_features
-        self.columns: dict[fx.Node, Columns] = {}
-        self.constants: dict[fx.Node, Any] = {}
-        self.branches: dict[fx.Node, Branch] = {}
-        self.dtype, self.device = dtype, device
+    def __init__(self, root: nn.Module, rows: Columns) -> None:
+        self.root = root
+        self.rows = rows
+        self.values: dict[fx.Node, Any] = {}
 
-    def read(self) -> None:
-        inputs = [node for node in self.traced.graph.nodes if node.op == "placeholder"]
-        if len(inputs) != 1:
-            msg = f"it has {len(inputs)} inputs"
-            raise NoStemError(msg)
-        for node in self.traced.graph.nodes:
-            self._read(node)
-        if not self.branches:
-            msg = "no affine layer reads the input"
-            raise NoStemError(msg)
+    def known(self, node: fx.Node) -> Any:
+        """The value of a node of a graph that is still growing."""
+        self._read([node])
+        value = self.values[node]
+        return UNKNOWN if isinstance(value, Layer) else value
 
-    def _read(self, node: fx.Node) -> None:
+    def read_whole(self, graph: fx.Graph) -> list[fx.Node]:
+        """Read what the outputs depend on, and whatever has effects; these nodes, in order."""
+        nodes = self._read([node for node in graph.nodes if self._has_effects(node)])
+        for node in nodes:
+            if self._changes_input(node) and not self._is_fresh(node.args[0]):
+                self._refuse(node)
+        return nodes
+
+    def _read(self, targets: list[fx.Node]) -> list[fx.Node]:
+        found: set[fx.Node] = set()
+        waiting = list(targets)
+        while waiting:
+            node = waiting.pop()
+            if node not in found:
+                found.add(node)
+                waiting += node.all_input_nodes
+        nodes = [node for node in targets[0].graph.nodes if node in found]
+        for node in nodes:
+            if node not in self.values:
+                self.values[node] = self._value(node)
+        return nodes
+
+    def _value(self, node: fx.Node) -> Any:
         if node.op == "placeholder":
-            ones = torch.ones(self.n_features, dtype=self.dtype, device=self.device)
-            source = torch.arange(self.n_features, device=self.device)
-            self.columns[node] = Columns(source, ones, torch.zeros_like(ones))
-        elif node.op == "get_attr":
-            value: Any = self.traced
-            for part in str(node.target).split("."):
-                value = getattr(value, part)
-            self.constants[node] = value
-        elif not any(used in self.columns for used in node.all_input_nodes):
-            self._constant(node)
-        elif node.op == "call_module":
-            self._module(node, self.traced.get_submodule(str(node.target)))
-        elif node.op in ("call_function", "call_method"):
-            self._function(node)
-        else:
+            return self.rows
+        if node.op == "get_attr":
+            return functools.reduce(getattr, str(node.target).split("."), self.root)
+        held = list(symbolic.leaves([self.values[used] for used in node.all_input_nodes]))
+        args = fx.map_arg(node.args, self.values.__getitem__)
+        kwargs = fx.map_arg(node.kwargs, self.values.__getitem__)
+        if self._changes_input(node) and isinstance(args[0], Tensor | Rows):
+            self._refuse(node)  # a constant would not stay what it is
+        found = None
+        if node.op != "output":
+            call, name = self._call(node), self._name(node)
+            if not any(isinstance(value, _SYMBOLS) for value in held):
+                return call(*args, **kwargs)
+            if not any(isinstance(value, Unknown | Layer) for value in held):
+                found = _result(name, call, args, kwargs)
+            elif args and isinstance(args[0], Layer):
+                found = symbolic.about(name, args[0], args[1:])
+        if found is None and any(isinstance(value, Columns) for value in held):
             self._refuse(node)
+        return UNKNOWN if found is None else found
 
-    def _refuse(self, node: fx.Node) -> None:
-        what = (
-            type(self.traced.get_submodule(str(node.target))).__name__
-            if (node.op == "call_module")
-            else getattr(node.target, "__name__", str(node.target))
-        )
+    def _call(self, node: fx.Node) -> Callable[..., Any]:
+        """The function or module that a node calls."""
+        if node.op == "call_module":
+            return self._module(node)
+        if node.op == "call_method":
+            method = str(node.target)
+            return lambda first, *rest, **kw: getattr(first, method)(*rest, **kw)
+        return node.target  # type: ignore[return-value]
+
+    def _name(self, node: fx.Node) -> str:
+        return name_of(node.target) if node.op in ("call_function", "call_method") else ""
+
+    def _module(self, node: fx.Node) -> nn.Module:
+        return self.root.get_submodule(str(node.target))
+
+    def _refuse(self, node: fx.Node) -> NoReturn:
+        if node.op == "call_module":
+            what = type(self._module(node)).__name__
+        else:
+            what = getattr(node.target, "__name__", str(node.target))
         msg = f"'{what}' reads the input, and is not affine"
         raise NoStemError(msg)
 
-    def _constant(self, node: fx.Node) -> None:
-        """Work out what depends on constants only; what depends on a branch is the head's."""
-        inputs = node.all_input_nodes
-        if node.op != "call_function" or not all(used in self.constants for used in inputs):
-            return
-        arguments = fx.map_arg(node.args, lambda used: self.constants[used])
-        keywords = fx.map_arg(node.kwargs, lambda used: self.constants[used])
-        self.constants[node] = node.target(*arguments, **keywords)  # type: ignore[operator]
+    def _has_effects(self, node: fx.Node) -> bool:
+        impure = node.op == "call_function" and node.is_impure()
+        return node.op == "output" or impure or self._changes_input(node)
 
-    def _module(self, node: fx.Node, module: nn.Module) -> None:
-        columns = self.columns[node.all_input_nodes[0]]
-        if type(module) is nn.Linear:
-            self.branches[node] = columns.branch(module.weight, module.bias, self.n_features)
-        elif type(module) is nn.BatchNorm1d and module.running_var is not None:
-            scale = torch.rsqrt(module.running_var + module.eps)
-            if module.weight is not None:
-                scale = scale * module.weight
-            shift = -module.running_mean * scale  # type: ignore[operator]
-            if module.bias is not None:
-                shift = shift + module.bias
-            self.columns[node] = columns.affine(scale, shift)
-        elif isinstance(module, _SAME) or (type(module) is nn.Flatten and module.start_dim == 1):
-            self.columns[node] = columns
-        elif isinstance(module, _UNARY_MODULES):
-            self.columns[node] = columns.then(lambda values, _: module(values))
+    def _changes_input(self, node: fx.Node) -> bool:
+        """Whether a node changes its first input in place."""
+        if not node.args or node.op in ("get_attr", "output", "placeholder"):
+            return False
+        if node.op == "call_module":
+            return bool(getattr(self._module(node), "inplace", False))
+        given = node.kwargs.get("inplace") is True or "out" in node.kwargs
+        return given or is_in_place(self._name(node))
+
+    def _is_fresh(self, argument: Any) -> bool:
+        """Whether nothing else can see a value that is changed in place."""
+        if not isinstance(argument, fx.Node) or not isinstance(self.values[argument], Columns):
+            return True
+        if argument.op == "call_module":
+            own = type(self._module(argument)) in operations.ELEMENTWISE_MODULES
         else:
-            self._refuse(node)
+            name = self._name(argument).removesuffix("_")
+            own = name in operations.ELEMENTWISE - operations.CASTS
+        return (own or argument.op == "placeholder") and len(argument.users) == 1
 
-    def _function(self, node: fx.Node) -> None:
-        target = node.target
-        if target in _UNARY and len(node.args) == 1 and not node.kwargs:
-            function = _UNARY[target]
-            columns = self.columns[node.all_input_nodes[0]]
-            self.columns[node] = columns.then(lambda values, _: function(values))
-        elif target in _BINARY and len(node.args) == 2 and not node.kwargs:
-            self._binary(node, _BINARY[target])
-        elif target is functional.linear:
-            weight, bias, *_ = (*node.args[1:], node.kwargs.get("bias"), None)
-            self._linear(node, self._value(weight), self._value(bias))
-        elif target in _PRODUCTS and len(node.args) == 2:
-            factor = self._value(node.args[1])
-            if not isinstance(factor, Tensor) or factor.ndim != 2:
-                self._refuse(node)
-            self._linear(node, factor.T, None)
-        elif target is operator.getitem:
-            self._select(node)
-        elif target in _CONCATENATIONS:
-            self._concatenate(node)
-        elif target is functional.dropout and not node.kwargs.get("training", True):
-            self.columns[node] = self.columns[node.all_input_nodes[0]]
-        else:
-            self._refuse(node)
 
-    def _value(self, argument: Any) -> Any:
-        """A constant argument; refuses what depends on the input."""
-        if not isinstance(argument, fx.Node):
-            return argument
-        if argument not in self.constants:
-            self._refuse(argument)
-        return self.constants[argument]
+def _result(
+    name: str, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """What a function or module makes of columns and constant rows; None if that is not known."""
+    if not args or "out" in kwargs:
+        return None
+    first = args[0]
+    if isinstance(call, nn.Module):
+        return None if kwargs or len(args) != 1 else _of_module(call, first)
+    if is_in_place(name):
+        name = name.removesuffix("_")  # and its twin that is not
+        call = getattr(torch if hasattr(torch, name) else functional, name, call)
+    if isinstance(first, Columns | Rows):
+        found = symbolic.about(name, first, args[1:])
+        if found is not None:
+            return found
+    if isinstance(first, tuple) and name in ("getitem", "add"):
+        return call(*args)
+    if name in operations.DROPOUTS:
+        return first if kwargs.get("training") is False else None
+    if name in operations.COPIES:
+        return first
+    if name in operations.CASTS:
+        return symbolic.cast(call, args, kwargs)
+    if name in operations.ELEMENTWISE:
+        return symbolic.combined(name, call, args, kwargs)
+    if name in operations.MOVES and not isinstance(first, Tensor):
+        return symbolic.moved(name, call, args, kwargs)
+    if name in operations.LAYERS and any(isinstance(arg, Columns) for arg in args):
+        return function_layer(name, call, args, kwargs)
+    if name in operations.ROW_BY_ROW:
+        return symbolic.row_by_row(call, args, kwargs)
+    return _created(name, call, args, kwargs)
 
-    def _linear(self, node: fx.Node, weight: Tensor, bias: Tensor | None) -> None:
-        if node.args[0] not in self.columns:
-            self._refuse(node)
-        columns = self.columns[node.args[0]]  # type: ignore[index]
-        self.branches[node] = columns.branch(weight, bias, self.n_features)
 
-    def _binary(self, node: fx.Node, kind: str) -> None:
-        left, right = node.args
-        if left in self.columns and right in self.columns:
-            self._refuse(node)
-        turned = right in self.columns
-        other = left if turned else right
-        if isinstance(other, fx.Node) and other not in self.constants:
-            self._refuse(node)
-        columns = self.columns[right if turned else left]  # type: ignore[index]
-        number = self._value(other)
-        value = torch.as_tensor(number, dtype=self.dtype, device=self.device)
-        if value.ndim == 2 and value.shape[0] == 1:
-            value = value[0]
-        if value.ndim > 1 or (value.ndim == 1 and len(value) not in (1, len(columns.source))):
-            self._refuse(node)
-        one, zero = torch.ones_like(value), torch.zeros_like(value)
-        if kind == "div" and turned:
-            m = len(columns.source)
-            spread = value.expand(m)
-            self.columns[node] = columns.then(lambda values, at: spread[at] / values)
-            return
-        scale, shift = {
-            "add": (one, value),
-            "sub": (-one, value) if turned else (one, -value),
-            "mul": (value, zero),
-            "div": (1 / value, zero),
-        }[kind]
-        self.columns[node] = columns.affine(scale, shift)
+def _created(
+    name: str, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    if name == "full":
+        return symbolic.created(call, args, kwargs, sizes=args[0])
+    if name in operations.FACTORIES:
+        return symbolic.created(call, args, kwargs, sizes=args)
+    if name in operations.REPEATS:
+        return symbolic.created(call, args, kwargs, sizes=args[1:])
+    if name in operations.NEW:
+        return symbolic.created(call, args, kwargs, sizes=args[1:], like=0)
+    if name in operations.LIKE:
+        return symbolic.created(call, args, kwargs, sizes=None, like=0)
+    if name == "expand_as":
+        return symbolic.created(call, args, kwargs, sizes=None, like=1)
+    return None
 
-    def _select(self, node: fx.Node) -> None:
-        columns, where = self.columns[node.args[0]], node.args[1]  # type: ignore[index]
-        if not (
-            isinstance(where, tuple)
-            and len(where) == 2
-            and where[0] in (slice(None), Ellipsis)
-            and columns.steps == ()
-        ):
-            self._refuse(node)
-        at: Any = self._value(where[1])  # type: ignore[index]
-        if not isinstance(at, slice | list | Tensor) or any(
-            isinstance(part, fx.Node) for part in (getattr(at, "start", 0), getattr(at, "stop", 0))
-        ):
-            self._refuse(node)
-        self.columns[node] = Columns(columns.source[at], columns.scale[at], columns.shift[at])
 
-    def _concatenate(self, node: fx.Node) -> None:
-        dim = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)
-        parts: Any = node.args[0]
-        if dim not in (1, -1) or not all(part in self.columns for part in parts):
-            self._refuse(node)
-        found = [self.columns[part] for part in parts]
-        if any(columns.steps for columns in found):
-            self._refuse(node)
-        source, scale, shift = (
-            torch.cat([getattr(part, name) for part in found])
-            for name in ("source", "scale", "shift")
-        )
-        self.columns[node] = Columns(source, scale, shift)
+def _of_module(module: nn.Module, value: Any) -> Any:
+    kind = type(module)
+    if kind in operations.SAME_MODULES:
+        active = module.training and kind is not nn.Identity
+        return None if active else value
+    if kind in operations.ELEMENTWISE_MODULES:
+        return symbolic.combined("", module, (value,), {})
+    if kind is nn.Flatten:
+        return symbolic.moved("flatten", lambda x, *_: module(x), (value, module.start_dim), {})
+    if kind is nn.Unflatten:
+        return symbolic.moved("unflatten", lambda x, *_: module(x), (value, module.dim), {})
+    if isinstance(value, Rows):
+        known = kind is nn.Embedding or (kind is nn.Linear and value.shape)
+        return symbolic.row_by_row(module, (value,), {}) if known else None
+    if not isinstance(value, Columns):
+        return None
+    if kind in operations.BATCH_NORMS:
+        return _normalized(module, value)
+    return module_layer(module, value)
 
-    def head(self) -> nn.Module:
-        """The rest of the graph, with an input for each branch."""
-        graph = fx.Graph()
-        copies: dict[fx.Node, fx.Node] = {
-            node: graph.placeholder(f"branch_{i}") for i, node in enumerate(self.branches)
-        }
-        for node in self.traced.graph.nodes:
-            if node in copies or node in self.columns or node.op == "placeholder":
-                continue
-            if any(used not in copies for used in node.all_input_nodes):
-                self._refuse(node)
-            copies[node] = graph.node_copy(node, lambda used: copies[used])
-        head = fx.GraphModule(self.traced, graph)
-        graph.eliminate_dead_code()
-        head.recompile()
-        return head.eval()
+
+def _normalized(module: Any, value: Columns) -> Any:
+    if module.running_var is None or module.training or not value.shape:
+        return None
+    scale = torch.rsqrt(module.running_var + module.eps)
+    scale = scale if module.weight is None else scale * module.weight
+    shift = -module.running_mean * scale
+    shift = shift if module.bias is None else shift + module.bias
+    scale, shift = (part.reshape(-1, *(1 for _ in value.shape[1:])) for part in (scale, shift))
+    scaled = symbolic.combined("mul", torch.mul, (value, scale), {})
+    return symbolic.combined("add", torch.add, (scaled, shift), {})

@@ -21,7 +21,8 @@ SHOWN = ("value", "change", "mean")
 class Moments:
     """Count, mean and sum of squared deviations of each column, (n,); NaN is left out.
 
-    Blocks are merged by their means (Chan, Golub and LeVeque 1983), which cancels nothing.
+    Rows are taken in one by one (Welford 1962): nothing cancels, and the result does not depend on
+    how they are cut into blocks, to the last bit.
     """
 
     def __init__(self, n: int) -> None:
@@ -30,15 +31,12 @@ class Moments:
 
     def add(self, block: NDArray[Any]) -> None:
         """Take in rows (cells, n)."""
-        data = np.asarray(block, dtype=np.float64)
-        there = np.isfinite(data)
-        n = there.sum(axis=0)
-        here = np.where(there, data, 0.0).sum(axis=0) / np.maximum(n, 1)
-        inner = np.where(there, (data - here) ** 2, 0.0).sum(axis=0)
-        total = np.maximum(self.count + n, 1)
-        self.spread += inner + (here - self.mean) ** 2 * self.count * n / total
-        self.mean += (here - self.mean) * n / total
-        self.count += n
+        for row in np.asarray(block, dtype=np.float64):
+            there = np.isfinite(row)
+            self.count += there
+            off = np.where(there, row - self.mean, 0.0)
+            self.mean += off / np.maximum(self.count, 1)
+            self.spread += off * np.where(there, row - self.mean, 0.0)
 
 
 class GroupMeans:

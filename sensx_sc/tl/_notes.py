@@ -69,6 +69,14 @@ def _log_advice(results: Results) -> None:
             doubtful,
             n_cells,
         )
+    unaudited = results.n_failed_audits
+    if unaudited:
+        logger.warning(
+            "sensx: the gradients of %d of %d cells are not borne out by exact walks (see "
+            ".uns[key]['cells']); estimator='auto' walks where they are not.",
+            unaudited,
+            n_cells,
+        )
     if counts.get("insensitive", 0) == n_cells:
         logger.warning(
             "sensx: no cell has values, since nothing in the domain changes the response by `tau` "

@@ -97,6 +97,15 @@ class Results:
         )
 
     @property
+    def n_failed_audits(self) -> int:
+        """How many cells have gradients that exact walks do not bear out."""
+        tables = [table for table in self._cells if "audit_passed" in table]
+        return sum(
+            int((~table["audit_passed"] & (table["estimator"] == "gradient")).sum())
+            for table in tables
+        )
+
+    @property
     def span(self) -> float:
         """Range of the response over all envelopes."""
         ends = np.concatenate([envelope.ravel() for _, _, envelope in self._envelopes])
@@ -170,7 +179,6 @@ class Results:
 
 
 def _cell_table(cells: Ints, found: Explanation) -> pd.DataFrame:
-    race = ("top_k_certified", "top_k_gap", "n_undecided")
     table = pd.DataFrame(
         {
             "certified": found.certified,
@@ -184,6 +192,21 @@ def _cell_table(cells: Ints, found: Explanation) -> pd.DataFrame:
         },
         index=cells,
     )
+    race = ("top_k_certified", "top_k_gap", "n_undecided")
+    if found.params["estimator"] != "walks":
+        return table.assign(estimator=list(found.estimator), **_audit_columns(found))
     if found.params["top_k"] is None:
         return table
     return table.assign(**{name: getattr(found, name) for name in race})
+
+
+def _audit_columns(found: Explanation) -> dict[str, list[Any]]:
+    """How the gradients of each cell compare with exact walks; unknown without an audit."""
+    kinds = {
+        "passed": False, "ratio": np.nan, "spearman": np.nan, "top_k_agreement": np.nan,
+        "missed_at_most": -1, "message": "",
+    }  # fmt: skip
+    return {"n_exact": found.exact.sum(axis=1).tolist()} | {
+        f"audit_{name}": [getattr(audit, name, default) for audit in found.audits]
+        for name, default in kinds.items()
+    }

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from sensx_sc.core.preparation import Run
     from sensx_sc.models.model import Model
     from sensx_sc.models.qoi import Qoi
-    from sensx_sc.words import DesignName, OutOfDomain, Precision, RankBy
+    from sensx_sc.words import DesignName, Estimator, OutOfDomain, Precision, RankBy
 
 KEPT = ("value", "rank", *STATISTICS[1:])
 
@@ -64,6 +64,7 @@ def sensx(
     min_step: float = 0.0,
     out_of_domain: OutOfDomain = "raise",
     rank_by: RankBy = "value",
+    estimator: Estimator = "walks",
     top_k: int | None = None,
     alpha: float = 0.05,
     statistics: Sequence[str] = ("value", "rank"),
@@ -115,8 +116,9 @@ def sensx(
     n_samples, n_walks
         Random points a scale; walks a cell.
     design
-        ``"balanced"``: blocks of 20 walks with rotated and reversed orders and Latin-hypercube
-        endpoints; ``"uniform"``: independent walks, the paper's.
+        ``"balanced"``: blocks of 20 walks with rotated and reversed orders and mirrored,
+        Latin-hypercube endpoints; ``"uniform"``: independent walks, the paper's; ``"sobol"``:
+        Sobol endpoints, for at most 21,201 genes.
     refine_tol
         Narrow the bracket of delta* to this width.
     min_step
@@ -125,6 +127,11 @@ def sensx(
         ``"raise"``, ``"clip"`` or ``"expand"`` for cells outside the domain.
     rank_by
         Statistic of the ranks and rankings: ``"value"``, ``"change"``, ``"mean"``, ``"shapley"``.
+    estimator
+        ``"walks"``: exact. ``"gradient"``: from ``n_walks`` backward passes of a differentiable
+        model, exact in the limit of small steps, and audited against exact walks of some
+        features. ``"auto"``: gradients screen, exact walks give the values of the candidates, and
+        of all features where the audit fails or there are no gradients.
     top_k
         Race for the ``top_k`` genes of each cell by ``rank_by`` (``"value"`` or ``"change"``):
         after the first walks only genes whose place among them is in doubt are evaluated, on
@@ -168,7 +175,8 @@ def sensx(
     - ``.uns["sensx"]``: ``params``, ``deltas``, ``noise_floor``, ``versions``; ``cells`` (how sure
       delta* of each analysed cell is: certified, bracket, share of walks that end inside the
       envelope, noise floor, precision, why it failed; with ``top_k`` whether its top k is
-      certified, ``top_k_gap`` and the number of undecided genes); ``rankings`` (tidy: group,
+      certified, ``top_k_gap`` and the number of undecided genes; with ``estimator`` what its values
+      come from and what the audit says); ``rankings`` (tidy: group,
       names, rank, value, value_se, change, mean, presence, n_cells for each explained target);
       ``names`` and ``scores`` as ``sc.pl.rank_genes_groups(adata, key="sensx")`` wants them.
 
@@ -221,6 +229,7 @@ def sensx(
         refine_tol=refine_tol,
         min_step=min_step,
         rank_by=rank_by,
+        estimator=estimator,
         top_k=top_k,
         alpha=alpha,
         precision=settings.precision if precision is None else precision,

@@ -138,7 +138,7 @@ def test_looks_grow_and_end() -> None:
         ({"top_k": "ten"}, TypeError, "`top_k` must be"),
         ({"top_k": 5, "alpha": 0}, ValueError, "`alpha` must be between 0 and 1"),
         ({"top_k": 5, "alpha": 1.5}, ValueError, "`alpha` must be between 0 and 1"),
-        ({"top_k": 5, "rank_by": "mean"}, ValueError, "`top_k` needs `rank_by` to be one of"),
+        ({"top_k": 5, "rank_by": "mean"}, ValueError, "`top_k` 5 needs `rank_by` to be one of"),
     ],
 )
 def test_wrong_input(

@@ -40,3 +40,16 @@ def test_threads_that_overlap_leave_the_users_setting() -> None:
     finally:
         torch.set_float32_matmul_precision(kept)
     assert seen == ["highest", "high"]
+
+
+def test_gradients_are_kept_where_they_are_asked_for() -> None:
+    for mode in (torch.inference_mode, torch.no_grad):
+        with mode(), full_precision(gradients=True):
+            assert torch.is_grad_enabled()
+            assert not torch.is_inference_mode_enabled()
+            assert torch.get_float32_matmul_precision() == "highest"
+            x = torch.ones(3, requires_grad=True)
+            (back,) = torch.autograd.grad((x**2).sum(), x)
+            assert back.tolist() == [2.0, 2.0, 2.0]
+    with full_precision(gradients=True), full_precision():
+        assert torch.is_inference_mode_enabled()
