@@ -255,8 +255,7 @@ def _created(
 def _of_module(module: nn.Module, value: Any) -> Any:
     kind = type(module)
     if kind in operations.SAME_MODULES:
-        active = module.training and kind is not nn.Identity
-        return None if active else value
+        return None if module.training and kind is not nn.Identity else value
     if kind in operations.ELEMENTWISE_MODULES:
         return symbolic.combined("", module, (value,), {})
     if kind is nn.Flatten:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 # Tracing replaces methods of torch's classes for its time, so that one thread traces at a time.
 _LOCK = threading.Lock()
 
-
 _CHOICE = "a choice in its code depends on the rows"
 
 
@@ -90,7 +89,7 @@ class Tracer(fx.Tracer):
         return _StandIn(node, self)
 
     def to_bool(self, obj: fx.Proxy) -> bool:
-        return bool(self.constant(obj, torch.Tensor, object))
+        return bool(self.constant(obj, object))
 
     def iter(self, obj: Any) -> Iterator[Any]:
         return (obj[i] for i in range(len(self.constant(obj, tuple, list))))
@@ -142,19 +141,8 @@ def _in_place(function: Callable[[Any, Any], Any]) -> Callable[[fx.Proxy, Any], 
 
 
 # Without these `h += x` would be read as `h = h + x`, which leaves other names of h as they were.
-for _name in (
-    "iadd",
-    "isub",
-    "imul",
-    "itruediv",
-    "ifloordiv",
-    "imod",
-    "ipow",
-    "iand",
-    "ior",
-    "ixor",
-):
-    setattr(_StandIn, f"__{_name}__", _in_place(getattr(operator, _name)))
+for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor"):
+    setattr(_StandIn, f"__i{_name}__", _in_place(getattr(operator, f"i{_name}")))
 
 
 def _as_torch_made_it(module: nn.Module) -> bool:

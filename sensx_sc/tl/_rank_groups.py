@@ -21,7 +21,8 @@ from sensx_sc.get._stored import (
     stored_statistics,
 )
 from sensx_sc.logger import logger
-from sensx_sc.tl._group_means import SHOWN, GroupMeans
+from sensx_sc.scale.group_means import GroupMeans
+from sensx_sc.tl._ranking_table import SHOWN, ranking_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -234,4 +235,4 @@ def _one_group(
     for block in row_blocks(rows, adata.n_vars):
         statistics = {name: read_rows(adata.layers[layers[name]], block) for name in wanted}
         group.add(statistics, read_rows(array, block) > lower)
-    return group.table(adata.var_names, statistic), group.n_cells
+    return ranking_table(group, adata.var_names, statistic), group.n_cells

@@ -10,21 +10,21 @@ import numpy as np
 import pandas as pd
 
 import sensx_sc
+from sensx_sc.scale.group_means import GroupMeans
+from sensx_sc.scale.results import WHOLE
 from sensx_sc.slots import sanitised
-from sensx_sc.tl._group_means import GroupMeans
 from sensx_sc.tl._rank_groups import ranking_records
-from sensx_sc.words import ATTRIBUTED, STATUSES
+from sensx_sc.tl._ranking_table import ranking_table
+from sensx_sc.words import STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sensx_sc.core.arrays import Bools, Floats, Ints
-    from sensx_sc.core.explanation import Explanation
+    from sensx_sc.core.arrays import Floats, Ints
     from sensx_sc.core.preparation import Run
+    from sensx_sc.scale.results import BlockResult
 
-_AVERAGED = ("value", "change", "mean", "shapley", "se")
 _FIRST = ("names", "rank", "value", "value_se", "change", "mean", "presence", "n_cells")
-_WHOLE = ("rank", "n")  # statistics that are counts: int32, 0 = not tested
 
 
 class Results:
@@ -39,49 +39,48 @@ class Results:
     """
 
     def __init__(
-        self, n_obs: int, names: tuple[str, ...], statistics: Iterable[str], run: Run
+        self,
+        n_obs: int,
+        names: tuple[str, ...],
+        statistics: Iterable[str],
+        run: Run,
+        output_names: tuple[str, ...],
     ) -> None:
         self.names = names
         self.run = run
         shape = (n_obs, len(names))
         self.arrays = {
-            name: np.zeros(shape, np.int32)
-            if name in _WHOLE
-            else np.full(shape, np.nan, np.float32)
+            name: np.zeros(shape, np.int32) if name in WHOLE else np.full(shape, np.nan, np.float32)
             for name in statistics
         }
         self.delta_star = np.full(n_obs, np.nan)
         self.qoi = np.full(n_obs, np.nan)
         self.status = np.full(n_obs, STATUSES.index("skipped"), dtype=np.int8)
         self.target = np.full(n_obs, -1, dtype=np.int64)
-        self.output_names: tuple[str, ...] = ()
+        self.output_names = output_names
         self.messages: dict[int, str] = {}
         self.noise_floor = np.nan
         self._cells: list[pd.DataFrame] = []
         self._envelopes: list[tuple[Ints, Floats, Floats]] = []
         self._groups: dict[int, GroupMeans] = {}
 
-    def add(self, cells: Ints, found: Explanation, present: Bools) -> None:
-        """Take in the explanation of some cells, and whether each feature is above its bound."""
+    def add(self, block: BlockResult) -> None:
+        """Take in the results of a block of cells."""
+        cells = block.cells
         for name, array in self.arrays.items():
-            array[cells] = getattr(found, name)
-        self.delta_star[cells] = found.delta_star
-        self.qoi[cells] = found.qoi
-        self.status[cells] = [STATUSES.index(status) for status in found.status]
-        self.target[cells] = found.target
-        self.output_names = found.output_names
+            if name in block.arrays:
+                array[cells] = block.arrays[name]
+        self.delta_star[cells], self.qoi[cells] = block.delta_star, block.qoi
+        self.status[cells], self.target[cells] = block.status, block.target
+        messages = block.table["message"].tolist()
         self.messages |= {
-            int(cell): text for cell, text in zip(cells, found.messages, strict=True) if text
+            int(cell): text for cell, text in zip(cells, messages, strict=True) if text
         }
-        self.noise_floor = float(np.fmax.reduce([self.noise_floor, *found.noise_floor]))
-        self._cells.append(_cell_table(cells, found))
-        self._envelopes.append((cells, found.deltas, found.envelope))
-        attributed = np.isin(found.status, ATTRIBUTED)
-        for target in np.unique(found.target[attributed]).tolist():
-            rows = attributed & (found.target == target)
-            statistics = {name: getattr(found, name)[rows] for name in _AVERAGED}
-            group = self._groups.setdefault(target, GroupMeans(len(self.names)))
-            group.add(statistics, present[rows])
+        self.noise_floor = float(np.fmax.reduce([self.noise_floor, *block.table["noise_floor"]]))
+        self._cells.append(pd.DataFrame(block.table, index=cells))
+        self._envelopes.append((cells, block.deltas, block.envelope))
+        for target, group in block.groups.items():
+            self._groups.setdefault(target, GroupMeans(len(self.names))).merge(group)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -118,16 +117,18 @@ class Results:
             self.output_names[target]: self._groups[target] for target in sorted(self._groups)
         }
         if not groups:  # no rows, but all columns
-            return GroupMeans(0).table((), rank_by).assign(group="")[["group", *_FIRST]]
+            none = ranking_table(GroupMeans(0), (), rank_by)
+            return none.assign(group="")[["group", *_FIRST]]
         tables = [
-            group.table(self.names, rank_by).assign(group=name) for name, group in groups.items()
+            ranking_table(group, self.names, rank_by).assign(group=name)
+            for name, group in groups.items()
         ]
         table = pd.concat(tables, ignore_index=True)
         return table[["group", *table.columns.drop("group")]]
 
     def cells(self, names: pd.Index[Any]) -> pd.DataFrame:
         """How sure delta* of each analysed cell is, and what its walks were like."""
-        table = pd.concat(self._cells)
+        table = pd.concat(self._cells).sort_index()
         table.index = names[table.index.to_numpy()]
         return table
 
@@ -176,37 +177,3 @@ class Results:
         for cells, of_block, values in self._envelopes:
             envelope[np.ix_(cells, np.searchsorted(deltas, of_block))] = values
         return deltas, envelope
-
-
-def _cell_table(cells: Ints, found: Explanation) -> pd.DataFrame:
-    table = pd.DataFrame(
-        {
-            "certified": found.certified,
-            "bracket_low": found.bracket[:, 0],
-            "bracket_high": found.bracket[:, 1],
-            "endpoint_coverage": found.endpoint_coverage,
-            "noise_floor": found.noise_floor,
-            "n_below_noise": found.below_noise.sum(axis=1),
-            "precision": list(found.precision),
-            "message": list(found.messages),
-        },
-        index=cells,
-    )
-    race = ("top_k_certified", "top_k_gap", "n_undecided")
-    if found.params["estimator"] != "walks":
-        return table.assign(estimator=list(found.estimator), **_audit_columns(found))
-    if found.params["top_k"] is None:
-        return table
-    return table.assign(**{name: getattr(found, name) for name in race})
-
-
-def _audit_columns(found: Explanation) -> dict[str, list[Any]]:
-    """How the gradients of each cell compare with exact walks; unknown without an audit."""
-    kinds = {
-        "passed": False, "ratio": np.nan, "spearman": np.nan, "top_k_agreement": np.nan,
-        "missed_at_most": -1, "message": "",
-    }  # fmt: skip
-    return {"n_exact": found.exact.sum(axis=1).tolist()} | {
-        f"audit_{name}": [getattr(audit, name, default) for audit in found.audits]
-        for name, default in kinds.items()
-    }

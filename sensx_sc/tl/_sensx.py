@@ -21,6 +21,7 @@ from sensx_sc.pp._selection import (
     pick_mask,
     pick_matrix,
 )
+from sensx_sc.scale.results import condense
 from sensx_sc.settings import settings
 from sensx_sc.slots import check_key, digest, refuse_foreign, slot_names, stored_bounds, write
 from sensx_sc.tl._notes import log_plan, log_written
@@ -254,7 +255,7 @@ def sensx(
     _warn_of_counts(rows, run.response.model)
     together = block_size(chunk_size, len(matrix.names))
     targets, names = _targets(adata, target, cells, rows, run, together)
-    results = Results(adata.n_obs, matrix.names, kept, run)
+    results = Results(adata.n_obs, matrix.names, kept, run, names)
     log_plan(
         make_plan(rows, run, together), adata.n_obs, len(kept), source=source, raced=bool(top_k)
     )
@@ -262,7 +263,7 @@ def sensx(
         keys = adata.obs_names[cells].tolist()
         blocks = explain_blocks(rows, targets, names, keys, run, together, advance=advance)
         for part, x, found in blocks:
-            results.add(cells[part], found, x > run.domain.lower)
+            results.add(condense(cells[part], found, x > run.domain.lower, kept))
     _refuse_all_failed(results)
     params = {
         **run.params,

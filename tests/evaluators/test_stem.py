@@ -105,7 +105,11 @@ def test_single_precision_and_every_device(name: str, cells: np.ndarray, device:
     compare(fast, cells, np.ones(N, dtype=bool), rtol=2e-5)
 
 
-@pytest.mark.parametrize("name", ["paper", "zero columns", "two branches", "scaled log"])
+@pytest.mark.parametrize(
+    "name",
+    ["paper", "zero columns", "two branches", "scaled log", "encoder with batch and library",
+     "log1p and raw of the same", "image patches"],
+)  # fmt: skip
 def test_explanations_are_those_of_dense_evaluation(
     name: str, cells: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:

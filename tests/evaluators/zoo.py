@@ -10,8 +10,13 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations
 
+from sensx_sc.evaluators.full_precision import full_precision
+from sensx_sc.evaluators.trace import find_stem
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from sensx_sc.evaluators.stem import Stem
 
 N = 60
 
@@ -233,6 +238,19 @@ def tries(m: Any, x: torch.Tensor) -> torch.Tensor:
     return m.first(3 * x)
 
 
+def built(name: str) -> nn.Module:
+    """A model of the zoo, in float64 and eval mode."""
+    torch.manual_seed(3)
+    made = WITH_STEM[name] if name in WITH_STEM else WITHOUT_STEM[name][0]
+    return made().double().eval()
+
+
+def found(module: nn.Module, widest: int = 500) -> Stem:
+    """Its stem, of the graph alone."""
+    with full_precision():
+        return find_stem(module, N, torch.float64, torch.device("cpu"), widest=widest)
+
+
 def net(function: Callable[[Any, torch.Tensor], Any], **parts: Any) -> Model:
     """A model of a first layer and a tail."""
     return Model(
@@ -306,6 +324,7 @@ WITH_STEM: dict[str, Callable[[], nn.Module]] = {
     # Affine layers that are not Linear.
     "strided convolution": lambda: nn.Sequential(nn.Unflatten(1, (1, N)), nn.Conv1d(1, 2, 6, stride=6), nn.ReLU(), nn.Flatten(), nn.Linear(20, 1)),
     "circular convolution": lambda: nn.Sequential(nn.Unflatten(1, (3, 20)), nn.Conv1d(3, 2, 5, stride=4, padding=2, padding_mode="circular"), nn.Flatten()),
+    "normed convolution": lambda: nn.Sequential(nn.Unflatten(1, (2, 30)), parametrizations.weight_norm(nn.Conv1d(2, 2, 5, stride=5)), nn.ReLU(), nn.Flatten()),
     "image patches": lambda: patches(),
     "average pooling": lambda: nn.Sequential(nn.Unflatten(1, (3, 20)), nn.AvgPool1d(4), nn.Flatten(), nn.Linear(15, 1)),
     "sums and means": lambda: ends(lambda m, x: m.tail(m.first(x)) * x.view(-1, 6, 10).mean((1, 2))[:, None] + torch.sum(torch.log1p(x), dim=1, keepdim=True)),

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sensx_sc as sx
-from sensx_sc.tl._group_means import GroupMeans, Moments
+from sensx_sc.scale.group_means import GroupMeans, Moments
+from sensx_sc.tl._ranking_table import ranking_table
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=5), st.integers(0, 2**32))
@@ -34,7 +35,7 @@ def test_a_feature_that_one_cell_lacks_keeps_its_mean() -> None:
     group = GroupMeans(2)
     value = np.array([[1.0, 2.0], [3.0, np.nan]])
     group.add({"value": value}, value > 0)
-    table = group.table(("a", "b"), "value").set_index("names")
+    table = ranking_table(group, ("a", "b"), "value").set_index("names")
     assert table["value"].to_dict() == {"a": 2.0, "b": 2.0}
     assert table["n_cells"].to_dict() == {"a": 2, "b": 1}
     assert np.isnan(table.loc["b", "value_se"])

@@ -1,0 +1,154 @@
+"""What is kept of a block of explained cells, in memory or in a store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sensx_sc.scale.group_means import GroupMeans
+from sensx_sc.words import ATTRIBUTED, STATUSES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from sensx_sc.core.arrays import Bools, Floats, Ints
+    from sensx_sc.core.explanation import Explanation
+
+AVERAGED = ("value", "change", "mean", "shapley", "se")
+WHOLE = ("rank", "n")  # statistics that are counts: int32, 0 = not tested
+_RACE = ("top_k_certified", "top_k_gap", "n_undecided")
+_AUDIT: dict[str, Any] = {
+    "passed": False,
+    "ratio": np.nan,
+    "spearman": np.nan,
+    "top_k_agreement": np.nan,
+    "missed_at_most": -1,
+    "message": "",
+}
+
+
+@dataclass(frozen=True)
+class BlockResult:
+    """What is kept of the explanation of some cells.
+
+    Attributes
+    ----------
+    cells
+        Their rows in the AnnData, (C,).
+    arrays
+        The statistics asked for, (C, n): float32, counts int32.
+    delta_star, status, target, qoi
+        (C,); statuses as positions in ``STATUSES``.
+    deltas, envelope
+        (K,) and (C, K, 2).
+    table
+        How sure each cell is: columns of ``.uns[key]["cells"]``, (C,) each.
+    groups
+        Means over the cells of each explained output.
+    """
+
+    cells: Ints
+    arrays: dict[str, np.ndarray]
+    delta_star: Floats
+    status: Ints
+    target: Ints
+    qoi: Floats
+    deltas: Floats
+    envelope: Floats
+    table: dict[str, np.ndarray]
+    groups: dict[int, GroupMeans]
+
+
+def condense(
+    cells: Ints, found: Explanation, present: Bools, statistics: Iterable[str]
+) -> BlockResult:
+    """Keep of an explanation what is asked for.
+
+    Parameters
+    ----------
+    cells
+        Rows of the inputs in the AnnData, (C,).
+    present
+        Whether each feature is above its lower bound, (C, n).
+    statistics
+        Names of the statistics to keep for every cell and feature.
+    """
+    attributed = np.isin(found.status, ATTRIBUTED)
+    groups: dict[int, GroupMeans] = {}
+    for target in np.unique(found.target[attributed]).tolist():
+        rows = attributed & (found.target == target)
+        group = groups[target] = GroupMeans(found.value.shape[1])
+        group.add({name: getattr(found, name)[rows] for name in AVERAGED}, present[rows])
+    return BlockResult(
+        cells,
+        {
+            name: getattr(found, name).astype(np.int32 if name in WHOLE else np.float32)
+            for name in statistics
+        },
+        found.delta_star,
+        np.array([STATUSES.index(status) for status in found.status], dtype=np.int64),
+        found.target,
+        found.qoi,
+        found.deltas,
+        found.envelope,
+        _table(found),
+        groups,
+    )
+
+
+def _table(found: Explanation) -> dict[str, np.ndarray]:
+    columns: dict[str, Any] = {
+        "certified": found.certified,
+        "bracket_low": found.bracket[:, 0],
+        "bracket_high": found.bracket[:, 1],
+        "endpoint_coverage": found.endpoint_coverage,
+        "noise_floor": found.noise_floor,
+        "n_below_noise": found.below_noise.sum(axis=1),
+        "precision": found.precision,
+        "message": found.messages,
+    }
+    if found.params["estimator"] != "walks":
+        columns |= {"estimator": found.estimator, "n_exact": found.exact.sum(axis=1)}
+        columns |= {
+            f"audit_{name}": [getattr(audit, name, default) for audit in found.audits]
+            for name, default in _AUDIT.items()
+        }
+    elif found.params["top_k"] is not None:
+        columns |= {name: getattr(found, name) for name in _RACE}
+    return {name: np.asarray(column) for name, column in columns.items()}
+
+
+def to_arrays(block: BlockResult) -> dict[str, np.ndarray]:
+    """All of a block but its large arrays, as plain named arrays."""
+    flat = {
+        name: getattr(block, name)
+        for name in ("cells", "delta_star", "status", "target", "qoi", "deltas", "envelope")
+    }
+    flat |= {f"table/{name}": column for name, column in block.table.items()}
+    for target, group in block.groups.items():
+        flat |= {f"group/{target}/{name}": array for name, array in group.to_arrays().items()}
+    return flat
+
+
+def from_arrays(flat: Mapping[str, np.ndarray], arrays: dict[str, np.ndarray]) -> BlockResult:
+    """The block that :func:`to_arrays` took apart."""
+    of_groups: dict[int, dict[str, np.ndarray]] = {}
+    for name, array in flat.items():
+        if name.startswith("group/"):
+            _, target, part = name.split("/", 2)
+            of_groups.setdefault(int(target), {})[part] = array
+    return BlockResult(
+        arrays=arrays,
+        table={
+            name.removeprefix("table/"): column
+            for name, column in flat.items()
+            if name.startswith("table/")
+        },
+        groups={target: GroupMeans.from_arrays(parts) for target, parts in of_groups.items()},
+        **{
+            name: flat[name]
+            for name in ("cells", "delta_star", "status", "target", "qoi", "deltas", "envelope")
+        },
+    )
