@@ -28,6 +28,9 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 OutOfDomain = Literal["raise", "clip", "expand"]
 OUT_OF_DOMAIN: tuple[OutOfDomain, ...] = get_args(OutOfDomain)
 
+OnError = Literal["mark", "raise"]
+ON_ERROR: tuple[OnError, ...] = get_args(OnError)
+
 Estimator = Literal["walks", "gradient", "auto"]
 ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)
 

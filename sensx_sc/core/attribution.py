@@ -71,6 +71,15 @@ def attribute(
     return _assemble(target, output_names, q_x, calibrations, chosen, walkers, notes, run)
 
 
+def failure(target: Ints, output_names: tuple[str, ...], message: str, run: Run) -> Explanation:
+    """The explanation of inputs (C,) on which the model fails."""
+    n = len(target)
+    chosen = [(next(iter(run.evaluators)), np.nan)] * n
+    return _assemble(
+        target, output_names, np.full(n, np.nan), [failed(message)] * n, chosen, {}, {}, run
+    )
+
+
 def _walk(
     walkers: list[Walker], name: str, run: Run, advance: Callable[[int], object]
 ) -> Sequence[Verdict | Screening | None]:

@@ -306,12 +306,32 @@ def read(rows: Rows, run: Run) -> Floats:
     return clip(dense(rows), run.domain)
 
 
-def outputs(rows: Rows, run: Run, together: int) -> Floats:
-    """The model's outputs at the inputs, (C, K), a block of inputs at a time."""
+def outputs(rows: Rows, run: Run, together: int, *, mark: bool = False) -> Floats:
+    """The model's outputs at the inputs, (C, K), a block of inputs at a time.
+
+    With ``mark``, NaN for inputs on which the model raises.
+    """
     evaluator = next(iter(run.evaluators.values()))
+
+    def of(x: Floats) -> Floats:
+        try:
+            return evaluator.outputs(x)
+        except Exception:
+            if not mark or len(x) == 1:
+                if mark:
+                    return np.full((1, 0), np.nan)
+                raise
+        return _stacked([of(x[i : i + 1]) for i in range(len(x))])
+
     starts = range(0, rows.shape[0], together)
+    return _stacked([of(read(rows[start : start + together], run)) for start in starts])
+
+
+def _stacked(parts: list[Floats]) -> Floats:
+    """Parts below each other; those without columns are NaN."""
+    width = max(part.shape[1] for part in parts)
     return np.concatenate(
-        [evaluator.outputs(read(rows[start : start + together], run)) for start in starts]
+        [part if part.shape[1] else np.full((len(part), width), np.nan) for part in parts]
     )
 
 

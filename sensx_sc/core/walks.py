@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from sensx_sc.evaluators.protocol import Evaluator
 
 
+class UnrepeatableError(RuntimeError):
+    """The model's output for a row depends on more than the row."""
+
+
 _SUMMED = 20  # walks whose effects are summed together, where blocks are single walks
 
 
@@ -106,7 +110,7 @@ def walk(
 
     Raises
     ------
-    RuntimeError
+    UnrepeatableError
         The response at the end of a walk is not that of its endpoint.
     """
     blocks = range(design.n_blocks) if blocks is None else blocks
@@ -330,4 +334,4 @@ def _check_ends(
             f"endpoint (rounding explains {allowed[w]:.3g}), in {wrong.size} of {len(cell)} walks: "
             "the model's output for a row depends on more than the row."
         )
-        raise RuntimeError(msg)
+        raise UnrepeatableError(msg)

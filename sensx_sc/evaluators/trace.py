@@ -21,10 +21,10 @@ from sensx_sc.evaluators.head import make_head
 from sensx_sc.evaluators.layers import Layer, function_layer, module_layer
 from sensx_sc.evaluators.operations import Batch, is_in_place, name_of
 from sensx_sc.evaluators.stem import Stem
-from sensx_sc.evaluators.tracing import UNKNOWN, Tracer, Unknown, no_chance, stand_alone, trace
+from sensx_sc.evaluators.tracing import UNKNOWN, Tracer, Unknown, stand_alone, trace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 _SYMBOLS = (Columns, Rows, Layer, Batch, Unknown)
 
@@ -59,22 +59,35 @@ def find_stem(
 
 def _find(module: nn.Module, rows: Columns, widest: int) -> Stem:
     n_features = len(rows.source)
-    root = stand_alone(module)
-    reader = _Reader(root, rows)
-    with no_chance():
-        nodes = reader.read_whole(trace(root, Tracer(reader.known, rows.scale.device)))
-    values = reader.values
+    reader, again = (_Reader(stand_alone(module), rows) for _ in range(2))
+    nodes, values = reader.read_whole(), reader.values
+    if not _same(zip(nodes, again.read_whole(), strict=False), values, again.values):
+        msg = "its graph is another each time"
+        raise NoStemError(msg)
     layers = {node: layer for node in nodes if isinstance(layer := values[node], Layer)}
     if not layers:
         msg = "no affine layer reads the input"
         raise NoStemError(msg)
     _check_width(sum(layer.width for layer in layers.values()), n_features, widest)
     branches = {node: layer.branches(n_features) for node, layer in layers.items()}
-    head = make_head(nodes, values, branches, root)
+    head = make_head(nodes, values, branches, reader.root)
     stem = Stem(tuple(branch for parts in branches.values() for branch in parts), head)
     _check_width(stem.width, n_features, widest)
     _try(stem, rows)
     return stem
+
+
+def _same(
+    pairs: Iterable[tuple[fx.Node, fx.Node]], values: dict[fx.Node, Any], others: dict[fx.Node, Any]
+) -> bool:
+    """Whether two readings agree: what is drawn at random would pass for a constant."""
+    for one, other in pairs:
+        mine, yours = values[one], others[other]
+        if one.format_node() != other.format_node():
+            return False
+        if isinstance(mine, Tensor) and mine is not yours and not torch.equal(mine, yours):
+            return False
+    return True
 
 
 def _try(stem: Stem, rows: Columns) -> None:
@@ -106,8 +119,9 @@ class _Reader:
         value = self.values[node]
         return UNKNOWN if isinstance(value, Layer) else value
 
-    def read_whole(self, graph: fx.Graph) -> list[fx.Node]:
+    def read_whole(self) -> list[fx.Node]:
         """Read what the outputs depend on, and whatever has effects; these nodes, in order."""
+        graph = trace(self.root, Tracer(self.known, self.rows.scale.device))
         nodes = self._read([node for node in graph.nodes if self._has_effects(node)])
         for node in nodes:
             if self._changes_input(node) and not self._is_fresh(node.args[0]):

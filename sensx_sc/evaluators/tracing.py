@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import fx, nn
 from torch.nn.utils import parametrize
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from sensx_sc.evaluators.columns import Columns, NoStemError, Rows
 from sensx_sc.evaluators.operations import Batch
@@ -151,36 +150,6 @@ def _as_torch_made_it(module: nn.Module) -> bool:
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     changed = "forward" in own or any(own.get(name) for name in hooks)
     return not (changed or parametrize.is_parametrized(module))
-
-
-class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes whether the operations of this thread draw random numbers."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.drew = False
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        self.drew |= torch.Tag.nondeterministic_seeded in func.tags
-        return func(*args, **(kwargs or {}))
-
-
-@contextlib.contextmanager
-def no_chance() -> Iterator[None]:
-    """Refuse what draws random numbers: they would pass for constants.
-
-    Raises
-    ------
-    NoStemError
-        At the end.
-    """
-    with _Watch() as watch:
-        yield
-    if watch.drew:
-        msg = "it draws random numbers"
-        raise NoStemError(msg)
 
 
 def stand_alone(module: nn.Module) -> nn.Module:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sensx_sc.core.arrays import as_rows, column_range, pick_rows, stored_sample
-from sensx_sc.core.explain import explain_blocks, progress_bar
+from sensx_sc.core.explain import progress_bar
 from sensx_sc.core.plan import make_plan
 from sensx_sc.core.preparation import Options, block_size, outputs, prepare
 from sensx_sc.models.qoi import resolve_target
@@ -21,15 +21,16 @@ from sensx_sc.pp._selection import (
     pick_mask,
     pick_matrix,
 )
-from sensx_sc.scale.results import condense
+from sensx_sc.scale.run import Job, blocks, open_store
 from sensx_sc.settings import settings
 from sensx_sc.slots import check_key, digest, refuse_foreign, slot_names, stored_bounds, write
 from sensx_sc.tl._notes import log_plan, log_written
 from sensx_sc.tl._results import Results
-from sensx_sc.words import STATISTICS
+from sensx_sc.words import ON_ERROR, STATISTICS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from os import PathLike
 
     import torch
     from anndata import AnnData
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from sensx_sc.core.preparation import Run
     from sensx_sc.models.model import Model
     from sensx_sc.models.qoi import Qoi
-    from sensx_sc.words import DesignName, Estimator, OutOfDomain, Precision, RankBy
+    from sensx_sc.words import DesignName, Estimator, OnError, OutOfDomain, Precision, RankBy
 
 KEPT = ("value", "rank", *STATISTICS[1:])
 
@@ -75,6 +76,8 @@ def sensx(
     precision: Precision | None = None,
     seed: int | None = None,
     key_added: str = "sensx",
+    store: str | PathLike[str] | None = None,
+    on_error: OnError = "mark",
     progress: bool | None = None,
     copy: bool = False,
 ) -> AnnData | None:
@@ -155,6 +158,11 @@ def sensx(
         walk and the gene alone.
     key_added
         Prefix of all keys, so that several models live together.
+    store
+        Folder of a zarr store for the arrays, written a block of cells at a time; ``adata`` then
+        shows them lazily. A run that was killed goes on from there when it is called again.
+    on_error
+        ``"mark"`` cells on which the model raises as failed and go on, or ``"raise"``.
     progress
         Show a progress bar; None: ``settings.progress``.
     copy
@@ -254,16 +262,25 @@ def sensx(
     )
     _warn_of_counts(rows, run.response.model)
     together = block_size(chunk_size, len(matrix.names))
-    targets, names = _targets(adata, target, cells, rows, run, together)
-    results = Results(adata.n_obs, matrix.names, kept, run, names)
+    if on_error not in ON_ERROR:
+        msg = f"`on_error` must be one of {ON_ERROR}; got {on_error!r}."
+        raise ValueError(msg)
+    at_cells = outputs(rows, run, together, mark=on_error == "mark")
+    targets, names = _targets(adata, target, cells, at_cells, run)
+    keys = tuple(adata.obs_names[cells])
+    job = Job(
+        rows, cells, adata.n_obs, keys, targets, names, matrix.names, run, tuple(kept), on_error
+    )
+    stored = None if store is None else open_store(store, job, chunk_size)
+    results = Results(adata.n_obs, matrix.names, kept if stored is None else (), run, names)
     log_plan(
         make_plan(rows, run, together), adata.n_obs, len(kept), source=source, raced=bool(top_k)
     )
     with progress_bar(len(cells) * run.evaluations, progress) as advance:
-        keys = adata.obs_names[cells].tolist()
-        blocks = explain_blocks(rows, targets, names, keys, run, together, advance=advance)
-        for part, x, found in blocks:
-            results.add(condense(cells[part], found, x > run.domain.lower, kept))
+        for block in blocks(job, together, stored, advance=advance):
+            results.add(block)
+    if stored is not None:
+        results.arrays = {name: stored.lazy(name) for name in kept}
     _refuse_all_failed(results)
     params = {
         **run.params,
@@ -311,10 +328,9 @@ def _warn_of_counts(rows: Rows, model: Model) -> None:
 
 
 def _targets(
-    adata: AnnData, target: Any, cells: Ints, rows: Rows, run: Run, together: int
+    adata: AnnData, target: Any, cells: Ints, at_cells: Floats, run: Run
 ) -> tuple[Ints, tuple[str, ...]]:
-    """The explained output of each cell; every cell's outputs are seen before the work starts."""
-    at_cells = outputs(rows, run, together)
+    """The explained output of each cell, given the outputs at all of them."""
     wanted = target
     named = run.response.model.output_names or ()
     if isinstance(target, str) and target not in named and target in adata.obs:

@@ -32,3 +32,17 @@ def test_affine_functions_of_a_feature_share_a_branch(name: str) -> None:
     kinds = [branch.phi is None for branch in found(built(name)).branches]
     assert kinds.count(True) == 1
     assert len(kinds) == (2 if name == "log1p and raw of the same" else 3)
+
+
+def test_what_is_picked_from_the_affine_part_is_affine() -> None:
+    def forward(m: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([torch.log1p(x), 2 * x], 1)[:, 50:]
+
+    branches = found(net(forward, first=first(2 * N - 50)).double()).branches
+    assert [branch.phi is None for branch in branches] == [True, False]
+
+    def affine(m: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        return forward(m, x)[:, 10:]
+
+    (branch,) = found(net(affine, first=first(N)).double()).branches
+    assert branch.phi is None

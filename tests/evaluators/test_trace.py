@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from sensx_sc.evaluators.columns import NoStemError
 from sensx_sc.evaluators.full_precision import full_precision
@@ -32,3 +33,11 @@ def test_a_stem_may_be_as_wide_as_is_asked() -> None:
     assert found(built("wide"), widest=50).width == 50
     with pytest.raises(NoStemError, match="50 outputs for 60 features"):
         found(built("wide"), widest=49)
+
+
+@pytest.mark.parametrize("layer", [nn.Dropout(0.1), nn.AlphaDropout(0.1), nn.BatchNorm1d(N)])
+def test_what_is_in_training_is_no_part_of_a_stem(layer: nn.Module) -> None:
+    module = nn.Sequential(layer, nn.Linear(N, 3)).double()
+    with pytest.raises(NoStemError, match=type(layer).__name__):
+        found(module.train())
+    assert found(module.eval()).width == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -406,6 +407,7 @@ WITHOUT_STEM: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "cumulative sum": (lambda: net(lambda m, x: x.cumsum(1)), "cumsum"),
     "running maximum": (lambda: net(lambda m, x: x.cummax(1).values), "cummax"),
     "weights made of the input": (lambda: Model(lambda m, x: functional.linear(x, m.w * x.mean()), w=torch.randn(8, N)), "mean"),
+    "detected genes, counted": (lambda: ends(lambda m, x: m.first(x) + (x > 1).sum(1, keepdim=True)), "sum"),
     "rounded sum": (lambda: ends(lambda m, x: m.first(x) + x.sum(1, keepdim=True, dtype=torch.long)), "sum"),
     "new tensor": (lambda: net(lambda m, x: x.new_tensor(x) + x), "new_tensor"),
     # By another way than the graph.
@@ -419,8 +421,9 @@ WITHOUT_STEM: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "a constant changed": (lambda: ends(changes_a_constant, scale=torch.ones(N)), "mul_"),
     "written elsewhere": (lambda: net(lambda m, x: torch.log1p(x, out=m.buffer), buffer=torch.zeros(11, N)), "log1p"),
     "dropout that stays": (lambda: net(lambda m, x: functional.dropout(x, 0.3)), "dropout"),
-    "dropped connections": (lambda: Model(lambda m, x: functional.linear(x, functional.dropout(m.w, 0.5)), w=nn.Parameter(torch.randn(8, N))), "random"),
-    "noise": (lambda: net(lambda m, x: x + torch.randn(N)), "random"),
+    "dropped connections": (lambda: Model(lambda m, x: functional.linear(x, functional.dropout(m.w, 0.5)), w=nn.Parameter(torch.randn(8, N))), "another each time"),
+    "noise": (lambda: net(lambda m, x: x + torch.randn(N)), "another each time"),
+    "noise of numpy": (lambda: net(lambda m, x: x * float(np.random.default_rng().random())), "another each time"),
     "autocast": (lambda: ends(autocast), "autocast"),
     "infinite at zero": (lambda: net(lambda m, x: torch.log(x)), "not finite"),
     "values asserted": (lambda: net(lambda m, x: (torch._assert((x >= 0).all(), "negative"), x)[1]), "all"),

@@ -93,7 +93,7 @@ CASES: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
     "samples": (linear, {"n_samples": 1}, ValueError, "`n_samples`"),
     "deltas": (linear, {"deltas": [0.5, 0.2]}, ValueError, "increase strictly"),
     "deltas beyond 1": (linear, {"deltas": [0.5, 2.0]}, ValueError, "lie in"),
-    "design": (linear, {"design": "sobol"}, ValueError, "`design` must be one of"),
+    "design": (linear, {"design": "halton"}, ValueError, "`design` must be one of"),
     "qoi": (linear, {"qoi": "probability"}, ValueError, "plain values"),
     "qoi shape": (linear, {"qoi": lambda outputs: outputs}, ValueError, "one number a row"),
     "rank_by": (linear, {"rank_by": "se"}, ValueError, "`rank_by`"),
