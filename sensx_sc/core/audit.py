@@ -27,7 +27,11 @@ AGREEMENT = 0.8
 CLOSE = 0.05
 """Values that differ by so little (root mean square, relative) agree, however they are ranked."""
 NOISIEST = 0.8
-"""Least agreement that noise must let an estimate reach: below, exact values decide nothing."""
+"""Least agreement that the noise of exact values is believed to let an estimate reach.
+
+Standard errors also hold what all features of a walk have in common, which moves none past
+another, so noise is no excuse beyond that.
+"""
 CONFIDENCE = 0.95
 """Of ``missed_at_most``."""
 
@@ -123,7 +127,7 @@ def audit(estimated: Floats, exact: Floats, se: Floats, top: Ints, sampled: Ints
     Raises
     ------
     ValueError
-        Negative values, a feature that is both candidate and sampled, no feature to audit.
+        Negative or missing estimates, a feature that is named twice, k below 1.
     """
     _check(estimated, top, sampled, k)
     n_others = int(np.count_nonzero(~np.isnan(estimated))) - len(top)
@@ -138,10 +142,9 @@ def audit(estimated: Floats, exact: Floats, se: Floats, top: Ints, sampled: Ints
     stands_for = n_others / len(sampled) if len(sampled) else 0.0
     weight = np.concatenate([np.ones(len(top)), np.full(len(sampled), stands_for)])
     ratio = _ratio(float(weight @ b), float(weight @ a))
-    noise = _own_noise(a, b, se[at])
     of_sample = slice(len(top) if len(sampled) >= _FEWEST else 0, None)
-    spearman, ranked, clear = _rank_correlation(a[of_sample], b[of_sample], noise[of_sample])
-    agreement, placed, clear_top = _top_in_common(a, b, noise, k, len(top))
+    spearman, ranked, clear = _rank_correlation(a[of_sample], b[of_sample], se[at][of_sample])
+    agreement, placed, clear_top = _top_in_common(a, b, se[at], k, len(top))
     failures = [
         sentence
         for fine, sentence in (
@@ -254,19 +257,6 @@ def _repeated(agreement: Callable[[Floats, Floats], float], exact: Floats, noise
     rng = np.random.default_rng(0)
     noisy = (exact + noise * rng.standard_normal(len(exact)) for _ in range(_REPETITIONS))
     return float(np.mean([agreement(exact, values) for values in noisy]))
-
-
-def _own_noise(estimated: Floats, exact: Floats, se: Floats) -> Floats:
-    """Standard errors without what all features of a walk have in common.
-
-    That part moves no feature past another. What is left cannot exceed the differences seen.
-    """
-    known = se > 0
-    if not known.any():
-        return se
-    scale = _ratio(float(exact.sum()), float(estimated.sum()))
-    off = (exact - (scale * estimated if np.isfinite(scale) else 0.0))[known] / se[known]
-    return se * min(float(np.sqrt(np.mean(off**2))), 1.0)
 
 
 def _missed(exact: Floats, se: Floats, top: Ints, sampled: Ints, k: int, n_others: int) -> int:

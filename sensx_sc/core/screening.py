@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 TOP_K = 50
 """Features whose agreement is audited, where ``top_k`` is not given."""
 _CANDIDATES_A_PLACE = 4
-_SAMPLED = 64
+_SAMPLED = 256
 
 
 @dataclass(frozen=True)

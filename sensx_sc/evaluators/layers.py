@@ -54,7 +54,6 @@ class Layer:
 
     def branches(self, n_features: int) -> tuple[Branch, ...]:
         """Branches whose sum it is."""
-        affordable(self.width * max(n_features, len(self.columns.source)))
         bias = None if self.bias is None else self.bias.expand(self.shape).reshape(-1)
         return self.columns.branches(self.rows(), bias, n_features)
 
@@ -97,13 +96,20 @@ def function_layer(
         return _product(columns, argument(args, kwargs, 1, "other"), None)
     if name in ("sum", "mean") and "dtype" not in kwargs:
         return _total(name, columns, argument(args, kwargs, 1, "dim"), function, args, kwargs)
-    if name in ("conv1d", "conv2d") and len(columns.shape) == others[0].ndim - 1:
-        weight, bias, *rest = (*others, None)[: max(2, len(others))]
-        bias = kwargs.get("bias", bias)
-        options = {key: value for key, value in kwargs.items() if key != "bias"}
-        bias = None if bias is None else _of_channels(bias, len(columns.shape))
-        return _of_unit_rows(columns, lambda x: function(x, weight, None, *rest, **options), bias)
+    if name in ("conv1d", "conv2d"):
+        return _convolution(columns, function, args, kwargs)
     return None
+
+
+def _convolution(
+    columns: Columns, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Layer | None:
+    weight, bias = argument(args, kwargs, 1, "weight"), argument(args, kwargs, 2, "bias")
+    if not isinstance(weight, Tensor) or weight.ndim != 1 + len(columns.shape):
+        return None
+    options = {key: value for key, value in kwargs.items() if key not in ("weight", "bias")}
+    offset = None if bias is None else _of_channels(bias, len(columns.shape))
+    return _of_unit_rows(columns, lambda x: function(x, weight, None, *args[3:], **options), offset)
 
 
 def _of_channels(values: Tensor, ndim: int) -> Tensor:
@@ -151,6 +157,7 @@ def _total(
     share = 1.0 if name == "sum" else width / len(place)
 
     def rows() -> Tensor:
+        affordable(len(place) * width)
         made = columns.scale.new_zeros(len(place), width)
         return made.scatter_(1, place[:, None], share)
 
@@ -171,6 +178,7 @@ def _of_unit_rows(
     shape = tuple(function(columns.scale.new_zeros(1, *columns.shape)).shape[1:])
 
     def rows() -> Tensor:
+        affordable(m * math.prod(shape))
         size = max(1, _TOGETHER // m)
         parts = []
         for first in range(0, m, size):

@@ -177,10 +177,9 @@ def stand_alone(module: nn.Module) -> nn.Module:
 def _keep_as_buffers(part: nn.Module) -> None:
     """Make buffers of tensors that are plain attributes: torch.fx only records those."""
     plain = {name: value for name, value in vars(part).items() if type(value) is torch.Tensor}
-    if not part._forward_pre_hooks:  # which may set an attribute anew
-        for name, value in plain.items():
-            delattr(part, name)
-            part.register_buffer(name, value)
+    for name, value in plain.items():
+        delattr(part, name)
+        part.register_buffer(name, value)
 
 
 def trace(root: nn.Module, tracer: Tracer) -> fx.Graph:

@@ -336,9 +336,9 @@ def table(models: list[str], designs: list[str], n_blocks: int, n_genes: int) ->
     made = {name: MODELS[name](n_genes) for name in models}
     for name, one in made.items():
         sys.stdout.write(f"{name}: {one.size} features, delta {one.delta:.3g}\n")
-    head = "".join(f"{name:>20}" for name in models)
+    head = "".join(f"{name:>24}" for name in models)
     sys.stdout.write(f"\n{'':<34}{'':>4}{head}\n{'design':<34}{'m':>4}")
-    sys.stdout.write(f"{'value':>10}{'change':>10}" * len(models) + "\n")
+    sys.stdout.write(f"{'value':>12}{'change':>12}" * len(models) + "\n")
     scale = {name: 1 if one.size > 100 else 10 for name, one in made.items()}
     singles = {
         name: one.block_means(
@@ -354,12 +354,12 @@ def table(models: list[str], designs: list[str], n_blocks: int, n_genes: int) ->
         sys.stdout.write(f"{title:<34}{m:>4}")
         for name, one in made.items():
             if "sobol" in title and one.size > SOBOL_FEATURES:
-                sys.stdout.write(f"{'':>20}")
+                sys.stdout.write(f"{'':>24}")
                 continue
             blocks = max(20, n_blocks * scale[name] * 20 // m)
             means = one.block_means(draw, m, blocks)
             for k in range(2):
-                sys.stdout.write(f"{entry(*ratio(means[k], m, singles[name][k])):>10}")
+                sys.stdout.write(f"{entry(*ratio(means[k], m, singles[name][k])):>12}")
             sys.stdout.flush()
         sys.stdout.write("\n")
 

@@ -1,7 +1,8 @@
 """All benchmarks in one table, each ratio from one run on this machine.
 
 ``python tests/benchmarks/table.py [name ...]`` with names from the list below; all takes some
-twenty minutes on two cores that do nothing else.
+twenty minutes on two cores that do nothing else. Two print tables of their own:
+``gradients_against_walks.py`` and ``design_study.py``.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import sys
 from typing import TYPE_CHECKING
 
 import cost
-import gradients_against_walks
 import logistic
 import peers
 import racing
@@ -29,7 +29,6 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "logistic": logistic.table,
     "trees": trees_against_dense.table,
     "racing": racing.table,
-    "gradients": gradients_against_walks.table,
     "peers": peers.table,
     "cost": cost.table,
 }

@@ -126,8 +126,8 @@ def test_noise_does_not_hide_an_estimate_that_is_wrong() -> None:
         assert not found.passed
 
 
-def test_common_noise_is_no_excuse() -> None:
-    # All features of a walk share a factor: standard errors of 30 % that move none past another.
+def test_noise_that_moves_no_feature_past_another() -> None:
+    # All features of a walk share a factor: standard errors of 30 % that exact values do not show.
     _, estimated, exact, _ = made(0.14, 1.0, 0.0)
     found = audited(estimated, exact, 0.3 * exact)
     assert not found.passed

@@ -294,6 +294,12 @@ def test_what_is_not_finite_is_counted_and_not_added(function: Callable) -> None
     assert (good.tally.n == 2000).all()
 
 
+def test_no_input_takes_no_work() -> None:
+    made, domain = response(lambda z: z.sum(1)), make_domain(0, 1, 3)
+    gap = estimate([], Gradients(made, DOUBLE, 50), domain, Design("balanced", 20, 3), seed=0)
+    assert gap.shape == (0,)
+
+
 def test_progress_adds_up() -> None:
     made, domain = response(lambda z: z.sum(1)), make_domain(0, 1, 3)
     done: list[int] = []

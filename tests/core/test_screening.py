@@ -74,7 +74,7 @@ def test_gradients_agree_with_walks_on_small_steps_and_say_what_they_are(net: nn
 
 def test_candidates_have_the_values_of_exact_walks(net: nn.Module) -> None:
     walks, found = explained(net, "walks", top_k=None), explained(net, "auto")
-    assert found.exact.sum(axis=1).tolist() == [80 + 64] * 2
+    assert found.exact.sum(axis=1).tolist() == [80 + 256] * 2
     for name in ("value", "change", "mean", "shapley", "se", "n"):
         np.testing.assert_allclose(
             getattr(found, name)[found.exact], getattr(walks, name)[found.exact], rtol=1e-9

@@ -42,7 +42,7 @@ def test_what_is_picked_from_the_affine_part_is_affine() -> None:
     assert [branch.phi is None for branch in branches] == [True, False]
 
     def affine(m: nn.Module, x: torch.Tensor) -> torch.Tensor:
-        return forward(m, x)[:, 10:]
+        return 3 * forward(m, x)[:, 10:]
 
     (branch,) = found(net(affine, first=first(N)).double()).branches
     assert branch.phi is None

@@ -88,7 +88,9 @@ DIFFERENTIABLE: dict[str, Callable[[Tensor], Tensor]] = {
     "steeper": lambda x: torch.sigmoid(2000 * (x.sum(1) - 3)),
     "wavy": lambda x: torch.sin(60 * x).sum(1),
     "log": lambda x: torch.log1p(x).sum(1),
-    "an offset": lambda x: 1e4 + 0.01 * SMOOTH(x),
+    "an offset": lambda x: 1e10 + 0.01 * SMOOTH(x),
+    # Near x all that happens is a jump, of 1e-4 of what happens elsewhere.
+    "flat but for a jump": lambda x: torch.relu(x.sum(1) - 3) + 1e-4 * (x[:, 0] > 0.001),
     # Steps of well below the 5 % of the range that are let pass.
     "a tiny step": lambda x: SMOOTH(x)[:, 0] + 0.002 * (x[:, 0] > 0.5),
 }

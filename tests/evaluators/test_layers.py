@@ -18,13 +18,10 @@ N, built, found = (_ZOO[name] for name in ("N", "built", "found"))
 
 
 def test_what_is_too_large_to_write_out_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sensx_sc.evaluators.columns._MOST_NUMBERS", 1000)
-    for name in ("pooled gene embeddings", "image patches"):
-        torch.manual_seed(0)
-        module = built(name)
-        if name == "image patches":
-            module[1] = nn.Conv2d(2, 5, (3, 2), stride=(3, 2)).double()
-            module = module[:2]
+    monkeypatch.setattr("sensx_sc.evaluators.columns._MOST_NUMBERS", 59)
+    convolution = nn.Conv2d(2, 5, (3, 2), stride=(3, 2))  # 60 features, 20 outputs
+    patches = nn.Sequential(nn.Unflatten(1, (2, 6, 5)), convolution).double()
+    for module in (patches, built("pooled gene embeddings"), built("sums and means")):
         with pytest.raises(NoStemError, match="numbers to write out"):
             found(module)
 

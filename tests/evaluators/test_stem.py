@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from sensx_sc.evaluators.protocol import Evaluator
 
 _ZOO = runpy.run_path(str(Path(__file__).parent / "zoo.py"))
-N, WITH_STEM, WITHOUT_STEM = (_ZOO[name] for name in ("N", "WITH_STEM", "WITHOUT_STEM"))
+N, WITH_STEM = _ZOO["N"], _ZOO["WITH_STEM"]
+WITHOUT_STEM = runpy.run_path(str(Path(__file__).parent / "near_misses.py"))["WITHOUT_STEM"]
 
 
 def built(make: Callable[[], nn.Module]) -> nn.Module:

@@ -125,3 +125,13 @@ def test_rows_that_an_index_moves_are_noticed() -> None:
     assert moved("getitem", lambda x, at: x[at], (cube, places), {}) is None
     together = (slice(None), [0, 1], [2, 0])
     assert moved("getitem", lambda x, at: x[at], (cube, together), {}).shape == (2, 4)
+
+
+def test_rows_are_not_broadcast_against_columns() -> None:
+    """(B, 1) + (B, 1, 1) is (B, B, 1)."""
+    x = features(1, torch.float64, torch.device("cpu"))
+    deeper = moved("unsqueeze", torch.unsqueeze, (x, 2), {})
+    assert combined("add", torch.add, (x, deeper), {}) is None
+    assert combined("add", torch.add, (x, torch.zeros(5, 1)), {}) is None
+    assert combined("add", torch.add, (x, torch.zeros(1, 1, 1)), {}) is None
+    assert combined("add", torch.add, (x, torch.zeros(1, 3)), {}).shape == (3,)

@@ -30,9 +30,9 @@ def test_a_stem_holds_for_any_number_of_rows(name: str) -> None:
 
 
 def test_a_stem_may_be_as_wide_as_is_asked() -> None:
-    assert found(built("wide"), widest=50).width == 50
-    with pytest.raises(NoStemError, match="50 outputs for 60 features"):
-        found(built("wide"), widest=49)
+    assert found(built("paper"), widest=8).width == 8
+    with pytest.raises(NoStemError, match="8 outputs for 60 features"):
+        found(built("paper"), widest=7)
 
 
 @pytest.mark.parametrize("layer", [nn.Dropout(0.1), nn.AlphaDropout(0.1), nn.BatchNorm1d(N)])
