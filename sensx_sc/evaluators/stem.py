@@ -33,6 +33,7 @@ _WALKS_TOGETHER = 32
 _WALK_BYTES = 2**23  # each of the arrays that a batch of walks needs
 _STEP_BYTES = 2**25  # states before or after the steps of single features
 _CACHE_BYTES = 2**20
+_ROUNDING = {"float64": 1e-11, "float32": 1e-4}  # of a term of a sum, relative to the sum
 _STATE_BYTES = 2**21  # states of the stem that are in memory together: they should stay in cache
 
 
@@ -129,6 +130,7 @@ class StemEvaluator(DenseEvaluator):
         bytes_a_state = stem.width * self.dtype.itemsize
         self.rows = int(np.clip(_STATE_BYTES // bytes_a_state, 64, 16_384))
         self.parallel = self._device.type == "cpu"
+        self._whole = DenseEvaluator(response, dtype, rows)
 
     def _q(self, states: Tensor, target: Ints) -> Floats:
         """Q of states (..., B, width) for targets (B,); (..., B)."""
@@ -140,7 +142,19 @@ class StemEvaluator(DenseEvaluator):
             q[part] = self.response.of_outputs(outputs.cpu().double().numpy(), targets[part])
         return q.reshape(states.shape[:-1])
 
+    def at(self, x: Floats, target: Ints) -> Floats:
+        return self._whole.at(x, target)
+
     def sweep(
+        self, x: Floats, target: int, free: Ints, down: Floats, up: Floats, u: Floats
+    ) -> Floats:
+        ends = np.concatenate([x[free] - down, x[free] + up])
+        q = self._swept(x, target, free, down, up, u) if self._steady(x[None], free, ends) else None
+        if q is None or not np.isfinite(q).all():
+            return self._whole.sweep(x, target, free, down, up, u)
+        return q
+
+    def _swept(
         self, x: Floats, target: int, free: Ints, down: Floats, up: Floats, u: Floats
     ) -> Floats:
         q = np.empty((len(down), len(u)))
@@ -181,8 +195,35 @@ class StemEvaluator(DenseEvaluator):
         def live_walks(features: Ints, end: Floats, steps: Ints) -> Floats:
             return self._live_walks(x, target, cell, features, end, steps)
 
+        if not self._steady(x, free, endpoint):
+            return self._whole.walks(x, target, q_x, cell, free, endpoint, order)
         live = self.stem.live(free)
         return skip_dead(live, q_x, cell, free, endpoint, order, live_walks)
+
+    def _steady(self, x: Floats, free: Ints, values: Floats) -> bool:
+        """Whether running sums keep the precision of a full evaluation.
+
+        A function of a feature may have a pole, or be so large at one end of a step that what it
+        leaves in a sum is rounding, where a forward pass would never have seen it.
+        """
+        curved = [branch for branch in self.stem.branches if branch.phi is not None]
+        if not curved:
+            return True
+        features = torch.as_tensor(free, device=self._device)
+        size = torch.zeros((), dtype=self._torch_dtype, device=self._device)
+        with full_precision():
+            for branch in curved:
+                weight = branch.weight[features].abs().amax(dim=1)
+                for each in (x[:, free], values):
+                    terms = branch.transformed(self._tensor(each), features).abs() * weight
+                    size = torch.maximum(size, terms.amax())
+            ends = x[:1].repeat(len(values), axis=0)
+            ends[:, free] = values
+            states = self.stem.states(self._tensor(np.concatenate([x, ends]))).abs().amax(dim=1)
+            # A state of zero has lost nothing yet.
+            scale = torch.where(states > 0, states, torch.inf).amin()
+        rounding = float(size) * np.finfo(self.dtype).eps
+        return bool(np.isfinite(rounding) and rounding <= _ROUNDING[self.dtype.name] * float(scale))
 
     def _live_walks(
         self, x: Floats, target: Ints, cell: Ints, free: Ints, endpoint: Floats, order: Ints
@@ -219,6 +260,8 @@ class StemEvaluator(DenseEvaluator):
         order: Ints,
         chosen: Ints,
     ) -> Floats:
+        if not self._steady(x, free, endpoint):
+            return self._whole.steps(x, target, cell, free, endpoint, order, chosen)
         change = np.empty((len(order), len(chosen)))
         features = torch.as_tensor(free, device=self._device)
         with full_precision():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from sensx_sc.core.explanation import joined
 from sensx_sc.core.preparation import read
 from sensx_sc.core.sampling import cell_key, uniforms
 from sensx_sc.core.walks import UnrepeatableError, place
+from sensx_sc.scale.cluster import active_client, on_workers
 from sensx_sc.scale.results import condense
 from sensx_sc.scale.store import Store, data_digest
 
@@ -112,6 +113,9 @@ def blocks(
     ------
     The results of each block; with a store without its arrays, which are there.
     """
+    if (client := active_client()) is not None:
+        yield from _from_workers(client, job, together, store, advance)
+        return
     for number, part in _parts(job, together, store):
         x = read(job.rows[part], job.run)
         data = data_digest(x) if store is not None else ""
@@ -126,6 +130,39 @@ def blocks(
         yield block
 
 
+def _from_workers(
+    client: Any,
+    job: Job,
+    together: int,
+    store: Store | None,
+    advance: Callable[[int], object],
+) -> Iterator[BlockResult]:
+    """The same on the workers of a Dask client; this process reads, stores and keeps the order."""
+    stored: dict[int, BlockResult] = {}
+
+    def missing() -> Iterator[tuple[int, slice, Floats, str]]:
+        for number, part in _parts(job, together, store):
+            x = read(job.rows[part], job.run)
+            data = data_digest(x) if store is not None else ""
+            found = None if store is None else store.read(number, data)
+            if found is None:
+                yield number, part, x, data
+            else:
+                stored[number] = found
+
+    made: dict[int, BlockResult] = {}
+    for (number, _, x, data), block in on_workers(client, job, missing(), _block):
+        if store is not None:
+            store.write(number, block, data)
+        made[number] = block if store is None else replace(block, arrays={})
+        advance(len(x) * job.run.evaluations)
+        if not stored:
+            yield made.pop(number)
+    whole = made | stored
+    for number in sorted(whole):
+        yield whole[number]
+
+
 def _parts(job: Job, together: int, store: Store | None) -> Iterator[tuple[int, slice]]:
     """Number and inputs of each block."""
     if store is None:
@@ -138,7 +175,9 @@ def _parts(job: Job, together: int, store: Store | None) -> Iterator[tuple[int, 
         yield number, slice(int(start), int(stop))
 
 
-def _block(job: Job, part: slice, x: Floats, advance: Callable[[int], object]) -> BlockResult:
+def _block(
+    job: Job, part: slice, x: Floats, advance: Callable[[int], object] = lambda _: None
+) -> BlockResult:
     work = explained if job.on_error == "mark" else attribute
     found = work(x, job.target[part], job.output_names, job.keys[part], job.run, advance=advance)
     return condense(job.cells[part], found, x > job.run.domain.lower, job.statistics)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def table(top_k: int = 50, most: int = 4000) -> list[Row]:
     """Rows of the table."""
-    case = paper_case()
+    case = paper_case(dtype="float64")  # what precision="auto" chooses for it
     n = len(case.domain.free)
     rows: list[Row] = []
     for rank_by in ("value", "change"):

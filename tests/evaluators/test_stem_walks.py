@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -153,3 +153,50 @@ def test_the_head_sees_two_states_a_step(cells: Floats, monkeypatch: pytest.Monk
     monkeypatch.setattr(type(fast.stem), "outputs", counting)
     fast.steps(cells, np.zeros(2, dtype=np.int64), cell, free, end, order, np.array([4, 90]))
     assert sum(rows) == 2 * 2 * len(cell)
+
+
+class Curved(nn.Module):
+    """A stem on a function of each feature."""
+
+    def __init__(self, phi: Any) -> None:
+        super().__init__()
+        torch.manual_seed(4)
+        self.phi, self.first, self.last = phi, nn.Linear(N, 6), nn.Linear(6, 2)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return self.last(torch.tanh(self.first(self.phi(rows))))
+
+
+CURVES = {
+    "pole": lambda rows: 1 / (rows - 0.5),
+    "huge": lambda rows: torch.clamp(1 / (rows - 0.5), -1e300, 1e300),
+    "steep": lambda rows: torch.exp(200 * rows) * 1e-80,
+}
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_sums_that_would_lose_their_precision_are_not_made(name: str, cells: Floats) -> None:
+    cells = cells.copy()
+    cells[0, 3] = 0.5  # on the pole: what follows the step away from it must recover
+    fast, slow = both(Curved(CURVES[name]), cells + 0.1)
+    cell, free, end, order = drawn(DESIGNS[0], cells, None)
+    target = np.zeros(2, dtype=np.int64)
+    q_x = slow.at(cells, target)
+    chosen = np.array([3, 70])
+    with np.errstate(all="ignore"):
+        for method, more in (("walks", ()), ("steps", (chosen,))):
+            arguments = (
+                cells,
+                target,
+                *((q_x,) if method == "walks" else ()),
+                cell,
+                free,
+                end,
+                order,
+            )
+            got, expected = (getattr(one, method)(*arguments, *more) for one in (fast, slow))
+            np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-10)
+        down, up = np.full((3, N), 0.2), np.full((3, N), 0.4)
+        u = np.random.default_rng(0).random((5, N))
+        got, expected = (one.sweep(cells[1], 0, free, down, up, u) for one in (fast, slow))
+        np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-10)

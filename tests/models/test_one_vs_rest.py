@@ -21,8 +21,9 @@ class Counted(nn.Module):
         self.seen: list[int] = []
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        self.seen.append(len(rows))
-        return self.weight * rows.sum(dim=1, keepdim=True)
+        if type(rows) is torch.Tensor:  # and not what stands for one while the module is traced
+            self.seen.append(len(rows))
+        return self.weight * rows.cumsum(dim=1)[:, -1:]  # a sum that is evaluated row by row
 
     def __deepcopy__(self, memo: Any) -> Counted:
         copied = Counted(self.weight)

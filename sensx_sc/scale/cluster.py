@@ -1,0 +1,103 @@
+"""Blocks of cells on the workers of a Dask client: a LocalCluster, SLURM, GPUs."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections import deque
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import dask
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from sensx_sc.core.arrays import Floats
+    from sensx_sc.scale.results import BlockResult
+    from sensx_sc.scale.run import Job
+
+    Task = tuple[int, slice, Floats, str]
+    """Number of a block, its inputs' place in the job, the inputs, their digest."""
+
+_AHEAD = 2  # blocks a thread that are under way or waiting
+_RETRIES = 3
+_ALONE = threading.Lock()  # a model whose inside is unknown is not called twice at a time
+
+
+def active_client() -> Any:
+    """The Dask client of this process, or None."""
+    distributed = sys.modules.get("distributed")
+    if distributed is None:
+        return None
+    try:
+        return distributed.default_client()
+    except ValueError:
+        return None
+
+
+def on_workers(
+    client: Any, job: Job, tasks: Iterable[Task], work: Callable[[Job, slice, Floats], BlockResult]
+) -> Iterator[tuple[Task, BlockResult]]:
+    """Results of blocks from the workers, in the order of the tasks.
+
+    The job without its inputs travels to each worker once; a block that was on a worker that died
+    is done again on another.
+
+    Parameters
+    ----------
+    tasks
+        Blocks; few are read ahead of what is taken.
+    work
+        Explains one.
+    """
+    threads = sum(client.nthreads().values()) or 1
+    there = _everywhere(client, replace(job, rows=None))
+    under_way: deque[tuple[Task, Any]] = deque()
+    try:
+        for task in tasks:
+            _, part, x, _ = task
+            # Inputs travel with their task: on one worker alone they would die with it.
+            with dask.config.set({"distributed.admin.large-graph-warning-threshold": "10GB"}):
+                future = client.submit(
+                    _on_worker, work, there, part, x, pure=False, retries=_RETRIES
+                )
+            under_way.append((task, future))
+            if len(under_way) >= _AHEAD * threads:
+                yield _taken(under_way)
+        while under_way:
+            yield _taken(under_way)
+    finally:
+        client.cancel([future for _, future in under_way])
+
+
+def _everywhere(client: Any, job: Job) -> Any:
+    """The job on every worker; again if one dies meanwhile."""
+    for attempt in range(_RETRIES):
+        try:
+            return client.scatter(job, broadcast=True, hash=False)
+        except OSError:
+            if attempt == _RETRIES - 1:
+                raise
+            time.sleep(1)
+    return None
+
+
+def _taken(under_way: deque[tuple[Task, Any]]) -> tuple[Task, BlockResult]:
+    task, future = under_way.popleft()
+    return task, future.result()
+
+
+def _on_worker(
+    work: Callable[[Job, slice, Floats], BlockResult], job: Job, part: slice, x: Floats
+) -> BlockResult:
+    """One block, on a worker."""
+    from distributed import get_worker
+
+    torch.set_num_threads(max(1, int(get_worker().state.nthreads)))
+    if all(evaluator.parallel for evaluator in job.run.evaluators.values()):
+        return work(job, part, x)
+    with _ALONE:
+        return work(job, part, x)

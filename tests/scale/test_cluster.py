@@ -1,0 +1,142 @@
+"""The workers of a Dask client do the work, and their death loses nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from distributed import Client, LocalCluster
+from torch import nn
+
+import sensx_sc as sx
+from sensx_sc.scale.cluster import active_client
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from anndata import AnnData
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+
+HOW: dict[str, Any] = {
+    "n_walks": 8, "n_samples": 40, "deltas": [0.05, 0.3, 1.0], "progress": False,
+    "precision": "float64", "lower": 0, "upper": 10, "statistics": ("value", "rank", "change"),
+}  # fmt: skip
+
+
+class Slow(nn.Module):
+    """A net that takes its time, so that a worker can die on the way."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last = nn.Linear(20, 15), nn.Linear(15, 2)
+        self.seconds = seconds
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        time.sleep(self.seconds)
+        return self.last(torch.tanh(self.first(rows)))
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    with (
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None,
+            silence_logs=50,
+        ) as cluster,
+        Client(cluster) as client,
+    ):  # fmt: skip
+        yield client
+
+
+@pytest.fixture
+def adata() -> AnnData:
+    return sx.datasets.toy()[:24].copy()
+
+
+def net(outputs: int = 2, width: int = 6) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(20, width), nn.Tanh(), nn.Linear(width, outputs)).eval()
+
+
+def same(found: AnnData, expected: AnnData) -> None:
+    for layer in ("sensx", "sensx_rank", "sensx_change"):
+        np.testing.assert_array_equal(np.asarray(found.layers[layer]), expected.layers[layer])
+    pd.testing.assert_frame_equal(
+        found.uns["sensx"]["rankings"], expected.uns["sensx"]["rankings"], rtol=1e-12
+    )
+    pd.testing.assert_frame_equal(found.uns["sensx"]["cells"], expected.uns["sensx"]["cells"])
+
+
+def alone(adata: AnnData, model: nn.Module) -> AnnData:
+    """The result without a client."""
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sensx_sc.scale.run.active_client", lambda: None)
+        return sx.tl.sensx(adata, model, copy=True, **HOW)
+
+
+@pytest.mark.parametrize("width", [6, 15], ids=["stem", "dense"])
+@pytest.mark.parametrize("chunk_size", [1, 7, "auto"])
+def test_results_are_those_of_this_process(
+    chunk_size: int | str, width: int, adata: AnnData, client: Client
+) -> None:
+    assert active_client() is client
+    found = sx.tl.sensx(adata, net(width=width), chunk_size=chunk_size, copy=True, **HOW)
+    same(found, alone(adata, net(width=width)))
+
+
+def test_a_store_is_written_and_resumed(adata: AnnData, client: Client, tmp_path: Path) -> None:
+    store, expected = tmp_path / "run.zarr", alone(adata, net())
+    how = HOW | {"store": store, "chunk_size": 5, "copy": True}
+    same(sx.tl.sensx(adata, net(), **how), expected)
+    for number in (1, 3):
+        (store / ".sensx" / "blocks" / f"{number:08d}").unlink()
+    same(sx.tl.sensx(adata, net(), **how), expected)
+    assert len(list((store / ".sensx" / "blocks").iterdir())) == 5
+
+
+@pytest.mark.parametrize("after", [0.7, 2.5])
+def test_a_worker_that_dies_loses_nothing(after: float, adata: AnnData, client: Client) -> None:
+    expected = alone(adata, Slow(0).eval())
+    victims = [worker["pid"] for worker in client.run(lambda: {"pid": os.getpid()}).values()]
+    killed: list[float] = []
+
+    def kill() -> None:
+        time.sleep(after)
+        os.kill(victims[0], signal.SIGKILL)
+        killed.append(time.monotonic())
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    found = sx.tl.sensx(adata, Slow(0.05).eval(), chunk_size=2, copy=True, **HOW)
+    assert killed[0] < time.monotonic() - 0.5  # long before the end
+    killer.join()
+    same(found, expected)
+
+
+def test_an_error_comes_back(adata: AnnData, client: Client) -> None:
+    class Ill(nn.Module):
+        def forward(self, rows: torch.Tensor) -> torch.Tensor:
+            if len(rows) > 30:
+                msg = "cannot take so many"
+                raise ArithmeticError(msg)
+            return rows[:, :2]
+
+    with pytest.raises(ArithmeticError, match="cannot take so many"):
+        sx.tl.sensx(adata, Ill().eval(), on_error="raise", **HOW)
+
+
+def test_without_a_client_there_is_none() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delitem(__import__("sys").modules, "distributed")
+        assert active_client() is None
