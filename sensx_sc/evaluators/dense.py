@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from sensx_sc.evaluators.full_precision import full_precision
+from sensx_sc.logger import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from torch import Tensor
 
@@ -56,10 +57,35 @@ class DenseEvaluator:
 
     def _respond(self, rows: Tensor, target: Ints) -> Floats:
         """Q of rows on the device, (B,)."""
-        n = len(rows)
-        padded = self._padded(rows)
-        target = np.concatenate([target, np.repeat(target[-1:], len(padded) - n)])
-        return self.response(padded, target)[:n]
+
+        def call(part: slice) -> Floats:
+            padded = self._padded(rows[part])
+            more = len(padded) - (part.stop - part.start)
+            targets = np.concatenate([target[part], np.repeat(target[part][-1:], more)])
+            return self.response(padded, targets)[: part.stop - part.start]
+
+        return self._in_parts(call, len(rows))
+
+    def _in_parts(self, call: Callable[[slice], Floats], n_rows: int) -> Floats:
+        """What a call on rows gives; in halves, from then on, where the device has no memory."""
+        parts, first = [], 0
+        while first < n_rows:
+            part = slice(first, min(first + max(self.rows, self._tile), n_rows))
+            try:
+                parts.append(call(part))
+            except torch.OutOfMemoryError:
+                size = part.stop - part.start
+                if size <= self._tile:
+                    raise
+                self.rows = max(size // 2 // self._tile * self._tile, self._tile)
+                logger.warning(
+                    "sensx: the device ran out of memory; batches now have %d rows.", self.rows
+                )
+                if torch.cuda.is_available():
+                    torch.cuda.empty_cache()
+                continue
+            first = part.stop
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def at(self, x: Floats, target: Ints) -> Floats:
         q = np.empty(len(x))
@@ -71,15 +97,13 @@ class DenseEvaluator:
 
     def outputs(self, x: Floats) -> Floats:
         """The model's outputs (B, K) for rows (B, n)."""
+
+        def call(part: slice) -> Floats:
+            rows = self._tensor(x[part])
+            return self.response.outputs(self._padded(rows))[: len(rows)]
+
         with full_precision():
-            parts = [
-                self.response.outputs(self._padded(rows))[: len(rows)]
-                for rows in (
-                    self._tensor(x[start : start + self.rows])
-                    for start in range(0, len(x), self.rows)
-                )
-            ]
-        return np.concatenate(parts)
+            return self._in_parts(call, len(x))
 
     def sweep(
         self, x: Floats, target: int, free: Ints, down: Floats, up: Floats, u: Floats

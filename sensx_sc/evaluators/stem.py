@@ -136,10 +136,13 @@ class StemEvaluator(DenseEvaluator):
         """Q of states (..., B, width) for targets (B,); (..., B)."""
         rows = states.reshape(-1, self.stem.width)
         targets = np.broadcast_to(target, states.shape[:-1]).ravel()
-        q = np.empty(len(rows))
-        for part in cut(len(rows), self.rows):
-            outputs = self.stem.outputs(self._padded(rows[part]))[: part.stop - part.start]
-            q[part] = self.response.of_outputs(outputs.cpu().double().numpy(), targets[part])
+
+        def call(part: slice) -> Floats:
+            size = part.stop - part.start
+            outputs = self.stem.outputs(self._padded(rows[part]))[:size].cpu().double().numpy()
+            return self.response.of_outputs(outputs, targets[part])
+
+        q = self._in_parts(call, len(rows)) if len(rows) else np.empty(0)
         return q.reshape(states.shape[:-1])
 
     def at(self, x: Floats, target: Ints) -> Floats:
@@ -318,7 +321,12 @@ class StemEvaluator(DenseEvaluator):
     def _answer(self, chunk: Chunk, target: Ints, q: Floats) -> None:
         """Fill in the response (W, F) of a chunk's states."""
         size, n_walks, _ = chunk.states.shape
-        outputs = self.stem.outputs(chunk.rows)[: size * n_walks].cpu().double().numpy()
+        rows = chunk.rows
+
+        def call(part: slice) -> Floats:
+            return self.stem.outputs(rows[part]).cpu().double().numpy()
+
+        outputs = self._in_parts(call, len(rows))[: size * n_walks]
         answers = self.response.of_outputs(outputs, np.tile(target[chunk.walks], size))
         steps = chunk.first[:, None] + np.arange(size)
         q[chunk.walks[:, None], steps] = answers.reshape(size, n_walks).T

@@ -21,6 +21,7 @@ from sensx_sc.pp._selection import (
     pick_mask,
     pick_matrix,
 )
+from sensx_sc.scale.budget import check_fits
 from sensx_sc.scale.run import Job, blocks, open_store
 from sensx_sc.settings import settings
 from sensx_sc.slots import check_key, digest, refuse_foreign, slot_names, stored_bounds, write
@@ -271,6 +272,8 @@ def sensx(
     job = Job(
         rows, cells, adata.n_obs, keys, targets, names, matrix.names, run, tuple(kept), on_error
     )
+    if store is None:
+        check_fits(adata.n_obs, len(matrix.names), len(kept))
     stored = None if store is None else open_store(store, job, chunk_size)
     results = Results(adata.n_obs, matrix.names, kept if stored is None else (), run, names)
     log_plan(

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 import sensx_sc as sx
 from sensx_sc.evaluators import DenseEvaluator
 from sensx_sc.evaluators.dense import tiles
+from sensx_sc.evaluators.stem import Stem
 from sensx_sc.models import as_model
 from sensx_sc.models.qoi import make_response
+from sensx_sc.models.torch_module import TorchModel
 
 N, FREE = 5, np.array([0, 2, 3])
 
@@ -161,3 +163,43 @@ def test_single_precision_does_not_depend_on_the_batch(batch_size: int) -> None:
             getattr(parts, name), getattr(whole, name), rtol=1e-6, atol=1e-12, err_msg=name
         )
     np.testing.assert_array_equal(parts.rank, whole.rank)
+
+
+@pytest.mark.parametrize("width", [3, 30], ids=["stem", "dense"])
+def test_a_device_without_memory_gets_smaller_batches(
+    width: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a GPU says it, from a model that takes no more than 50 rows."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.Linear(40, width), torch.nn.Tanh(), torch.nn.Linear(width, 1)
+    )
+    how = {"lower": 0, "upper": 5, "n_walks": 20, "n_samples": 60, "progress": False, "seed": 3,
+           "deltas": [0.1, 0.5], "precision": "float64"}  # fmt: skip
+    x = np.zeros((3, 40))
+    expected = sx.core.explain(x, model.eval(), **how)
+    kind = Stem if width == 3 else TorchModel
+    whole, most = kind.outputs, [0]
+
+    def limited(self: Any, rows: torch.Tensor) -> torch.Tensor:
+        if len(rows) > 50:
+            msg = "CUDA out of memory"
+            raise torch.OutOfMemoryError(msg)
+        most[0] = max(most[0], len(rows))
+        return whole(self, rows)
+
+    monkeypatch.setattr(kind, "outputs", limited)
+    found = sx.core.explain(x, model.eval(), **how)
+    np.testing.assert_allclose(found.value, expected.value, rtol=1e-9)
+    assert "ran out of memory; batches now have" in caplog.text
+    assert 20 <= most[0] <= 50
+
+
+def test_a_device_without_memory_for_one_row_says_so() -> None:
+    class Never(torch.nn.Module):
+        def forward(self, rows: torch.Tensor) -> torch.Tensor:
+            msg = "CUDA out of memory"
+            raise torch.OutOfMemoryError(msg)
+
+    with pytest.raises((torch.OutOfMemoryError, ValueError), match="out of memory"):
+        sx.core.explain(np.zeros((1, 4)), Never().eval(), lower=0, upper=1, progress=False)

@@ -1,0 +1,42 @@
+"""Whether results fit, before any work."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_SHARE = 0.9  # of the free memory
+
+
+def check_fits(n_obs: int, n_features: int, n_arrays: int) -> None:
+    """Refuse arrays of all cells that the machine has no memory for.
+
+    Raises
+    ------
+    ValueError
+        With what the arrays need, what is free, and what to do.
+    """
+    needed, free = 4 * n_obs * n_features * n_arrays, _free_memory()
+    if free is None or needed <= _SHARE * free:
+        return
+    msg = (
+        f"the {n_arrays} arrays of {n_obs} cells x {n_features} features need "
+        f"{needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB of memory are free. Pass "
+        "store='run.zarr' to keep them on disk, explain fewer cells (adata[mask].copy()), or ask "
+        "for fewer `statistics`."
+    )
+    raise ValueError(msg)
+
+
+def _free_memory() -> int | None:
+    """Bytes that could be used; None where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        told = dict(line.split(":", 1) for line in lines)
+        return int(told["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        pass
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None
