@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 import warnings
 from typing import TYPE_CHECKING, Any
 
+import cloudpickle
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from anndata import AnnData
+
+# Classes travel whole, as those of a notebook do: workers cannot import the tests.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 
@@ -138,5 +143,5 @@ def test_an_error_comes_back(adata: AnnData, client: Client) -> None:
 
 def test_without_a_client_there_is_none() -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.delitem(__import__("sys").modules, "distributed")
+        patch.delitem(sys.modules, "distributed")
         assert active_client() is None
