@@ -181,6 +181,12 @@ def prepare(
     )
     grid, extend = delta_grid(deltas)
     plan = make_design(design, n_walks, n)
+    if options.estimator != "walks" and plan.n_blocks < 2:
+        msg = (
+            f"`estimator` {options.estimator!r} needs at least two blocks of walks to be audited; "
+            f"`n_walks` {n_walks} gives {plan.n_blocks}."
+        )
+        raise ValueError(msg)
     domain = make_domain(lower, upper, n, mask=mask, names=labels)
     device = settings.device if device == "auto" else device
     example = clip(dense(rows[:2]), domain)  # a bare callable is tried on inputs of its own kind

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import digamma, polygamma
+from scipy.stats import f as fisher
 from scipy.stats import t as student
 
 from sensx_sc.core.sampling import MIN_BLOCKS
@@ -27,16 +28,18 @@ if TYPE_CHECKING:
     from sensx_sc.core.arrays import Floats, Ints
     from sensx_sc.core.domain import Domain
     from sensx_sc.core.sampling import Design
-    from sensx_sc.core.statistics import Tally
     from sensx_sc.core.walks import Walker
     from sensx_sc.evaluators.protocol import Evaluator
 
     Bools = NDArray[np.bool_]
 
+_FIRST_WALKS = 80  # before the first look: rare effects must have had a chance to be seen
 _GROWTH = 1.5  # blocks at one look, of those at the look before
 _NEAR = 4  # times k: features whose spreads tell what is usual near the threshold
 _LEAST_NEAR = 200
 _LARGEST_DOF = 1e6
+_USUAL = 0.999
+_ROUNDING = 1e-7  # of the range of the response
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class Verdict:
     n_undecided: int
 
 
-def looks(n_blocks: int) -> list[int]:
+def looks(n_blocks: int, block: int = 20) -> list[int]:
     """Blocks of walks after which the race is looked at, in ever larger steps.
 
     Examples
@@ -87,7 +90,7 @@ def looks(n_blocks: int) -> list[int]:
     >>> looks(20)
     [4, 6, 9, 13, 19, 20]
     """
-    found = [min(MIN_BLOCKS, n_blocks)]
+    found = [min(max(MIN_BLOCKS, -(-_FIRST_WALKS // block)), n_blocks)]
     while found[-1] < n_blocks:
         found.append(min(int(found[-1] * _GROWTH), n_blocks))
     return found
@@ -118,7 +121,7 @@ def race(
     A verdict for each input.
     """
     size = len(domain.free)
-    schedule = looks(design.n_blocks)
+    schedule = looks(design.n_blocks, design.block)
     level = wanted.alpha / len(schedule)
     walk(
         walkers,
@@ -130,7 +133,11 @@ def race(
         blocks=range(schedule[0]),
         advance=advance,
     )
-    races = [_Standing(walker.tally, wanted, level, design) for walker in walkers]
+    alive = evaluator.alive(domain.free)
+    races = [
+        _Standing(walker, wanted, level, design, _largest(walker, domain, wanted, alive))
+        for walker in walkers
+    ]
     for before, now in zip(schedule, [*schedule[1:], None], strict=True):
         racing = [
             i for i, standing in enumerate(races) if standing.look() and not walkers[i].not_finite
@@ -166,6 +173,22 @@ def race(
     return [standing.verdict for standing in races]
 
 
+def _largest(walker: Walker, domain: Domain, wanted: Race, alive: Bools) -> Floats:
+    """What a feature would score whose every step went through all of the response, (F,).
+
+    0 for features that the model provably never reads.
+    """
+    low, high = walker.envelope
+    size = np.full(len(domain.free), max(high - low, 0.0))
+    if wanted.rank_by == "value":
+        down, up = domain.reach(walker.x, walker.delta_star)
+        step = np.divide(
+            down**2 + up**2, 2 * (down + up), where=down + up > 0, out=np.ones(len(up))
+        )
+        size /= step
+    return np.where(alive, size, 0.0)
+
+
 class _Standing:
     """The race of one input: who is in, who is out, who is in doubt.
 
@@ -177,7 +200,12 @@ class _Standing:
         That of the last look.
     """
 
-    def __init__(self, tally: Tally, wanted: Race, level: float, design: Design) -> None:
+    def __init__(
+        self, walker: Walker, wanted: Race, level: float, design: Design, largest: Floats
+    ) -> None:
+        tally = walker.tally
+        self.largest = largest
+        self.range = walker.envelope[1] - walker.envelope[0]
         self.tally = tally
         self.wanted = wanted
         self.level = level
@@ -220,16 +248,30 @@ class _Standing:
         """Simultaneous intervals of all scores, by shrinkage of their variances."""
         usual, dof = self._usual or (np.nan, 0.0)
         own = np.maximum(n_blocks - 1, 0)
-        a_block = se**2 * n_blocks  # variance of the mean of one block
+        spread = np.nan_to_num(se**2 * n_blocks)  # variance of the mean of one block
+        a_block, worth = spread, own.astype(np.float64)
         if dof > 0:
-            a_block = (own * np.nan_to_num(a_block) + dof * usual * score**2) / (own + dof)
-        known = own + dof > 0
+            # A spread that does not belong to the usual ones is left as it is.
+            common = usual * score**2
+            strange = (own > 0) & (spread > common * fisher.ppf(_USUAL, np.maximum(own, 1), dof))
+            a_block = np.where(strange, spread, (own * spread + dof * common) / (own + dof))
+            worth = np.where(strange, own, own + dof)
         share = 1 - self.level / (2 * max(1, int((~np.isnan(score)).sum())))
         wide = np.full(len(score), np.inf)
-        wide[known] = student.ppf(share, np.minimum(own + dof, _LARGEST_DOF)[known])
-        # A feature whose response is exact has no spread, whatever is usual.
-        half = np.where(se == 0, 0.0, wide * np.sqrt(a_block / np.maximum(n_blocks, 1)))
-        return score - half, score + half
+        known = worth > 0
+        wide[known] = student.ppf(share, np.minimum(worth, _LARGEST_DOF)[known])
+        # A feature whose response is exact has no spread, whatever is usual; one that has shown
+        # none at all may have an effect that is rare.
+        with np.errstate(invalid="ignore"):  # an unknown spread of unknown worth
+            half = np.where(se == 0, 0.0, wide * np.sqrt(a_block / np.maximum(n_blocks, 1)))
+        half = np.where(np.isnan(se) & ~np.isnan(score), np.inf, half)
+        rare = self.largest * np.minimum(-np.log(1 - share) / np.maximum(self.tally.n_walks, 1), 1)
+        return score - half, np.where(self._silent(), np.maximum(score + half, rare), score + half)
+
+    def _silent(self) -> Bools:
+        """Features that have moved the response by no more than rounding."""
+        silent: Bools = self.tally.largest_dq <= _ROUNDING * self.range
+        return silent
 
     def _spreads(self, score: Floats, se: Floats, n_blocks: Ints) -> tuple[float, float]:
         """Usual squared relative spread of a block near the threshold, and its worth in blocks.

@@ -13,6 +13,7 @@ from sensx_sc.logger import logger
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from sensx_sc.evaluators.protocol import Floats, Ints
@@ -120,6 +121,9 @@ class DenseEvaluator:
                 answers = self._respond(rows, np.full(len(rows), target))
                 q[scales, part] = answers.reshape(q[scales, part].shape)
         return q
+
+    def alive(self, free: Ints) -> NDArray[np.bool_]:
+        return np.ones(len(free), dtype=bool)
 
     def complete_rows(self, free: Ints, n_walks: int, n_points: int) -> int:
         return n_walks * (len(free) + 1) + n_points

@@ -40,6 +40,10 @@ class Evaluator(Protocol):
         """How many walks of so many steps :meth:`walks` is best given at once."""
         ...
 
+    def alive(self, free: Ints) -> NDArray[np.bool_]:
+        """Which of some features the model may read: the others are provably without effect."""
+        ...
+
     def complete_rows(self, free: Ints, n_walks: int, n_points: int) -> int:
         """How many complete rows the model is given for walks over some features and a sweep."""
         ...

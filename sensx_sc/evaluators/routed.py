@@ -9,6 +9,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
+
     from sensx_sc.evaluators.dense import DenseEvaluator
     from sensx_sc.evaluators.protocol import Floats, Ints
 
@@ -47,6 +49,10 @@ class RoutedEvaluator:
         for member, rows in self._routes(target):
             q[rows] = member.at(x[rows], target[rows])
         return q
+
+    def alive(self, free: Ints) -> NDArray[np.bool_]:
+        some: NDArray[np.bool_] = np.any([member.alive(free) for member in self.members], axis=0)
+        return some
 
     def complete_rows(self, free: Ints, n_walks: int, n_points: int) -> int:
         return max(member.complete_rows(free, n_walks, n_points) for member in self.members)

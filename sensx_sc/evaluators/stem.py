@@ -23,6 +23,7 @@ from sensx_sc.evaluators.stem_walks import cut, families, walk_states
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from sensx_sc.evaluators.protocol import Floats, Ints
@@ -290,6 +291,9 @@ class StemEvaluator(DenseEvaluator):
                         moved = self._q(after, targets) - self._q(before, targets)
                     change[walks, part] = moved.T
         return change
+
+    def alive(self, free: Ints) -> NDArray[np.bool_]:
+        return self.stem.live(free)
 
     def complete_rows(self, free: Ints, n_walks: int, n_points: int) -> int:
         return n_walks  # the end of each, to compare

@@ -57,6 +57,9 @@ class UsedFeaturesEvaluator(DenseEvaluator):
     def _live(self, free: Ints) -> NDArray[np.bool_]:
         return np.isin(free, self.used)
 
+    def alive(self, free: Ints) -> NDArray[np.bool_]:
+        return self._live(free)
+
     def complete_rows(self, free: Ints, n_walks: int, n_points: int) -> int:
         return super().complete_rows(free[self._live(free)], n_walks, n_points)
 

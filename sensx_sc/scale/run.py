@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,6 @@ from sensx_sc.scale.results import condense
 from sensx_sc.scale.store import Store, data_digest
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Iterator, Sequence
 
     from sensx_sc.core.arrays import Floats, Ints, Rows
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sensx_sc.words import OnError
 
 _LEFT_OUT = ("rows_a_batch", "model", "evaluator")
+_RAISED = "the model raised"
 _N_PROBES = 8
 
 
@@ -69,9 +70,13 @@ class Job:
 
 def open_store(path: str | os.PathLike[str], job: Job, chunk_size: int | str) -> Store:
     """The store of a job, new or to be resumed."""
+    if not isinstance(path, str | os.PathLike) or not str(path):
+        msg = f"`store` must be the path of a folder; got {path!r}."
+        raise TypeError(msg)
     run, domain = job.run, job.run.domain
     # How the model is called, and what it is called, does not matter: its outputs do.
-    params = {name: value for name, value in run.params.items() if name not in _LEFT_OUT}
+    left_out = _LEFT_OUT if run.options.top_k else (*_LEFT_OUT, "alpha")
+    params = {name: value for name, value in run.params.items() if name not in left_out}
     labels = np.array([*job.keys, *job.names, *job.output_names], dtype=str)
     depends = params | {
         "domain": _fingerprint(domain.lower, domain.upper, domain.tested),
@@ -82,10 +87,12 @@ def open_store(path: str | os.PathLike[str], job: Job, chunk_size: int | str) ->
     u = uniforms(0, cell_key("store"), "calibration", 0, _N_PROBES, domain.n_features)
     probes = np.repeat(read(job.rows[:1], run), _N_PROBES, axis=0)
     probes[:, domain.free] = place(u[:, domain.free], domain.lower, domain, 1.0)
-    outputs = next(iter(run.evaluators.values())).outputs(probes)
+    evaluator = next(iter(run.evaluators.values()))
+    # The response itself, for each output that is explained: it depends on `qoi`, too.
+    q = [evaluator.at(probes, np.full(_N_PROBES, t)) for t in np.unique(job.target)]
     wanted = None if chunk_size == "auto" else int(chunk_size)
     shape = (job.n_obs, domain.n_features)
-    return Store(path, depends, outputs, shape, job.statistics, wanted)
+    return Store(path, depends, np.array(q), shape, job.statistics, wanted)
 
 
 def _fingerprint(*arrays: np.ndarray) -> str:
@@ -119,7 +126,7 @@ def blocks(
     for number, part in _parts(job, together, store):
         x = read(job.rows[part], job.run)
         data = data_digest(x) if store is not None else ""
-        found = None if store is None else store.read(number, data)
+        found = None if store is None else _finished(store, number, data)
         if found is not None:
             advance(len(x) * job.run.evaluations)
             yield found
@@ -144,7 +151,7 @@ def _from_workers(
         for number, part in _parts(job, together, store):
             x = read(job.rows[part], job.run)
             data = data_digest(x) if store is not None else ""
-            found = None if store is None else store.read(number, data)
+            found = None if store is None else _finished(store, number, data)
             if found is None:
                 yield number, part, x, data
             else:
@@ -161,6 +168,14 @@ def _from_workers(
     whole = made | stored
     for number in sorted(whole):
         yield whole[number]
+
+
+def _finished(store: Store, number: int, data: str) -> BlockResult | None:
+    """A block that the store has; not one with cells on which the model raised: tried again."""
+    found = store.read(number, data)
+    if found is not None and any(text.startswith(_RAISED) for text in found.table["message"]):
+        return None
+    return found
 
 
 def _parts(job: Job, together: int, store: Store | None) -> Iterator[tuple[int, slice]]:
@@ -199,7 +214,7 @@ def explained(
         raise
     except Exception as error:  # noqa: BLE001 - a model may raise anything
         if len(x) == 1:
-            message = f"the model raised {type(error).__name__}: {error}"
+            message = f"{_RAISED} {type(error).__name__}: {error}"
             return failure(target, output_names, message, run)
     alone: list[Any] = [slice(i, i + 1) for i in range(len(x))]
     return joined([explained(x[i], target[i], output_names, keys[i], run) for i in alone])

@@ -69,7 +69,7 @@ class Store:
         statistics: Sequence[str],
         chunk_size: int | None = None,
     ) -> None:
-        self.path = Path(path)
+        self.path = Path(path).expanduser().resolve()
         self.statistics = tuple(statistics)
         self.shape = shape
         wanted = {
@@ -81,14 +81,17 @@ class Store:
         wanted = json.loads(json.dumps(wanted))
         manifest = self.path / _ASIDE / "manifest.json"
         if manifest.exists():
-            found = json.loads(manifest.read_text(encoding="utf-8"))
+            found = _read_manifest(manifest)
             self._compare(found, wanted, model)
             self.chunk_size = int(found["chunk_size"])
             if chunk_size not in (None, self.chunk_size):
                 logger.info("store: %s keeps its blocks of %d cells.", path, self.chunk_size)
             self._clean()
+            self._create()
         else:
-            if self.path.exists() and any(self.path.iterdir()):
+            # A folder of ours without a manifest is from a run that was killed while it began.
+            ours = (self.path / _ASIDE).is_dir()
+            if self.path.exists() and not ours and any(self.path.iterdir()):
                 msg = (
                     f"`store` {str(path)!r} exists and holds something else; give a new folder, or "
                     "remove it first."
@@ -134,6 +137,8 @@ class Store:
         (self.path / _ASIDE / "blocks").mkdir(parents=True, exist_ok=True)
         group = zarr.open_group(self.path, mode="a", zarr_format=3)
         for name in self.statistics:
+            if name in group:
+                continue
             whole = name in WHOLE
             group.create_array(
                 name,
@@ -239,10 +244,33 @@ class Store:
         _commit(self._record(number), _digest(content) + content)
 
     def lazy(self, name: str) -> Any:
-        """One of the arrays as a Dask array that reads the store."""
+        """One of the arrays as a Dask array that reads the store, as long as it is there."""
         import dask.array as da
 
-        return da.from_zarr(self.array(name))
+        lazy = da.from_zarr(self.array(name))
+        return lazy.map_blocks(
+            _still_there, str(self.path / _ASIDE / "manifest.json"), dtype=lazy.dtype,
+            meta=np.empty((0, 0), lazy.dtype),
+        )  # fmt: skip
+
+
+def _still_there(block: np.ndarray, manifest: str) -> np.ndarray:
+    """A chunk; a store that is gone would look as if nothing had been tested."""
+    if not Path(manifest).exists():
+        msg = (
+            f"the store {str(Path(manifest).parent.parent)!r} of this layer is not there any more."
+        )
+        raise FileNotFoundError(msg)
+    return block
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        msg = f"`store` {str(path.parent.parent)!r} is damaged: {path.name} cannot be read."
+        raise ValueError(msg) from error
+    return dict(found)
 
 
 def _short(value: Any) -> str:

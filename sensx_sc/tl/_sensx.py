@@ -217,6 +217,12 @@ def sensx(
     check_adata(adata)
     check_key(key_added)
     kept = _kept(statistics)
+    if adata.isbacked and (adata.is_view or copy):
+        msg = (
+            "a view or a copy of a backed AnnData cannot take results. Select cells with "
+            "`mask_obs`, or call adata.to_memory() first."
+        )
+        raise ValueError(msg)
     matrix = pick_matrix(adata, layer=layer, obsm=obsm)
     features = adata.var if obsm is None else None
     cells = np.flatnonzero(pick_mask(mask_obs, adata.obs, adata.obs_names, "mask_obs"))

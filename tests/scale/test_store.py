@@ -273,3 +273,81 @@ def test_a_store_of_another_version_is_refused(adata: AnnData, tmp_path: Path) -
     manifest.write_text(json.dumps(told), encoding="utf-8")
     with pytest.raises(ValueError, match="written by another version"):
         sx.tl.sensx(adata, model, store=path, **HOW)
+
+
+def test_another_quantity_of_the_same_model_is_another_run(adata: AnnData, tmp_path: Path) -> None:
+    how = {name: value for name, value in HOW.items() if name != "target"}
+    how |= {"store": tmp_path / "run.zarr", "copy": True}
+    sx.tl.sensx(adata, model, qoi=lambda outputs: outputs[:, 0], **how)
+    with pytest.raises(ValueError, match="the model gives other outputs"):
+        sx.tl.sensx(adata, model, qoi=lambda outputs: 100 * outputs[:, 1] ** 2, **how)
+
+
+def test_a_relative_path_means_the_same_folder_from_everywhere(
+    adata: AnnData, expected: AnnData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = sx.tl.sensx(adata, model, mask_obs="some", copy=True, store="run.zarr", **HOW)
+    monkeypatch.chdir("/")
+    same(found, expected)
+
+
+def test_a_store_that_is_gone_is_no_result(adata: AnnData, tmp_path: Path) -> None:
+    sx.tl.sensx(adata, model, store=tmp_path / "run.zarr", **HOW)
+    (tmp_path / "run.zarr").rename(tmp_path / "moved.zarr")
+    with pytest.raises(FileNotFoundError, match="is not there any more"):
+        np.asarray(adata.layers["sensx"])
+
+
+@pytest.mark.parametrize("what", ["no manifest", "no array"])
+def test_what_a_killed_process_left_of_its_beginning_is_completed(
+    what: str, adata: AnnData, expected: AnnData, tmp_path: Path
+) -> None:
+    how = HOW | {"mask_obs": "some", "store": tmp_path / "run.zarr", "copy": True, "chunk_size": 7}
+    sx.tl.sensx(adata, model, **how)
+    gone = ".sensx/manifest.json" if what == "no manifest" else "value/zarr.json"
+    (tmp_path / "run.zarr" / gone).unlink()
+    same(sx.tl.sensx(adata, model, **how), expected)
+
+
+def test_a_manifest_that_cannot_be_read_is_said_to_be_damaged(
+    adata: AnnData, tmp_path: Path
+) -> None:
+    sx.tl.sensx(adata, model, store=tmp_path / "run.zarr", copy=True, **HOW)
+    manifest = tmp_path / "run.zarr" / ".sensx" / "manifest.json"
+    manifest.write_text(manifest.read_text(encoding="utf-8")[:50], encoding="utf-8")
+    with pytest.raises(ValueError, match="is damaged: manifest.json"):
+        sx.tl.sensx(adata, model, store=tmp_path / "run.zarr", **HOW)
+
+
+@pytest.mark.parametrize("path", [5, "", False, b"x"])
+def test_a_store_is_a_path(path: Any, adata: AnnData) -> None:
+    with pytest.raises(TypeError, match="`store` must be the path of a folder"):
+        sx.tl.sensx(adata, model, store=path, **HOW)
+
+
+def test_cells_on_which_the_model_raised_are_tried_again(adata: AnnData, tmp_path: Path) -> None:
+    how = HOW | {"store": tmp_path / "run.zarr", "copy": True, "chunk_size": 7, "lower": 0,
+                 "upper": 10}  # fmt: skip
+    row = adata.X.toarray()[30]
+
+    def ill(rows: np.ndarray) -> np.ndarray:
+        if (rows == row).all(axis=1).any():
+            msg = "out of tokens"
+            raise ArithmeticError(msg)
+        return model(rows)
+
+    first = sx.tl.sensx(adata, ill, **how)
+    assert first.obs["sensx_status"].iloc[30] == "failed"
+    second = sx.tl.sensx(adata, model, **how)
+    assert second.obs["sensx_status"].iloc[30] != "failed"
+
+
+@pytest.mark.parametrize("kind", ["view", "copy"])
+def test_views_and_copies_of_backed_data_are_refused_before_the_work(
+    kind: str, adata: AnnData, tmp_path: Path
+) -> None:
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    backed = ad.read_h5ad(tmp_path / "a.h5ad", backed="r")
+    with pytest.raises(ValueError, match="of a backed AnnData cannot take results"):
+        sx.tl.sensx(backed[2:6] if kind == "view" else backed, model, copy=kind == "copy", **HOW)
