@@ -10,7 +10,6 @@ import time
 import warnings
 from typing import TYPE_CHECKING, Any
 
-import cloudpickle
 import numpy as np
 import pandas as pd
 import pytest
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
 
-# Classes travel whole, as those of a notebook do: workers cannot import the tests.
-cloudpickle.register_pickle_by_value(sys.modules[__name__])
-
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 
 HOW: dict[str, Any] = {
@@ -38,18 +34,23 @@ HOW: dict[str, Any] = {
 }  # fmt: skip
 
 
-class Slow(nn.Module):
-    """A net that takes its time, so that a worker can die on the way."""
+def slow(seconds: float) -> nn.Module:
+    """A net that takes its time, so that a worker can die on the way.
 
-    def __init__(self, seconds: float) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.first, self.last = nn.Linear(20, 15), nn.Linear(15, 2)
-        self.seconds = seconds
+    Its class travels with it, as those of a notebook do: workers cannot import the tests.
+    """
 
-    def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        time.sleep(self.seconds)
-        return self.last(torch.tanh(self.first(rows)))
+    class Slow(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.first, self.last = nn.Linear(20, 15), nn.Linear(15, 2)
+
+        def forward(self, rows: torch.Tensor) -> torch.Tensor:
+            time.sleep(seconds)
+            return self.last(torch.tanh(self.first(rows)))
+
+    return Slow().eval()
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +113,7 @@ def test_a_store_is_written_and_resumed(adata: AnnData, client: Client, tmp_path
 
 @pytest.mark.parametrize("after", [0.7, 2.5])
 def test_a_worker_that_dies_loses_nothing(after: float, adata: AnnData, client: Client) -> None:
-    expected = alone(adata, Slow(0).eval())
+    expected = alone(adata, slow(0))
     victims = [worker["pid"] for worker in client.run(lambda: {"pid": os.getpid()}).values()]
     killed: list[float] = []
 
@@ -123,7 +124,7 @@ def test_a_worker_that_dies_loses_nothing(after: float, adata: AnnData, client: 
 
     killer = threading.Thread(target=kill)
     killer.start()
-    found = sx.tl.sensx(adata, Slow(0.05).eval(), chunk_size=2, copy=True, **HOW)
+    found = sx.tl.sensx(adata, slow(0.05), chunk_size=2, copy=True, **HOW)
     assert killed[0] < time.monotonic() - 0.5  # long before the end
     killer.join()
     same(found, expected)
