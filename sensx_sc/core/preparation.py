@@ -323,10 +323,10 @@ def outputs(rows: Rows, run: Run, together: int, *, mark: bool = False) -> Float
         try:
             return evaluator.outputs(x)
         except Exception:
-            if not mark or len(x) == 1:
-                if mark:
-                    return np.full((1, 0), np.nan)
+            if not mark:
                 raise
+            if len(x) == 1:
+                return np.full((1, 0), np.nan)
         return _stacked([of(x[i : i + 1]) for i in range(len(x))])
 
     starts = range(0, rows.shape[0], together)
