@@ -17,7 +17,7 @@ import numpy as np
 
 from sensx_sc.core.sampling import cell_key, uniforms
 from sensx_sc.core.walks import place
-from sensx_sc.evaluators.differentiability import why_not_differentiable
+from sensx_sc.evaluators.gradient.differentiability import why_not_differentiable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sensx_sc.core.domain import Domain
     from sensx_sc.core.sampling import Design
     from sensx_sc.core.walks import Walker
-    from sensx_sc.evaluators.gradient import Gradients
+    from sensx_sc.evaluators.gradient.gradients import Gradients
     from sensx_sc.models.qoi import Response
 
 _SCALES = np.repeat([1.0, 0.1, 0.01], [4, 2, 2])  # of neighbourhoods into which segments lead

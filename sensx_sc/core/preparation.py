@@ -19,7 +19,7 @@ from sensx_sc.core.sampling import cell_key, make_design, uniforms
 from sensx_sc.core.walks import place
 from sensx_sc.evaluators.choose import choose_evaluator
 from sensx_sc.evaluators.full_precision import full_precision
-from sensx_sc.evaluators.gradient import Gradients
+from sensx_sc.evaluators.gradient.gradients import Gradients
 from sensx_sc.models.as_model import as_model
 from sensx_sc.models.qoi import make_response
 from sensx_sc.settings import settings

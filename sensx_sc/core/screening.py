@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sensx_sc.core.preparation import Options
     from sensx_sc.core.sampling import Design
     from sensx_sc.core.walks import Walker
-    from sensx_sc.evaluators.gradient import Gradients
+    from sensx_sc.evaluators.gradient.gradients import Gradients
     from sensx_sc.evaluators.protocol import Evaluator
 
 TOP_K = 50

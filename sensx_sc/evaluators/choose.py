@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from sensx_sc.evaluators.columns import NoStemError
 from sensx_sc.evaluators.dense import DenseEvaluator
 from sensx_sc.evaluators.full_precision import full_precision
+from sensx_sc.evaluators.graph.columns import NoStemError
+from sensx_sc.evaluators.graph.sklearn_linear import Untranslatable, as_module
+from sensx_sc.evaluators.graph.trace import find_stem
 from sensx_sc.evaluators.routed import RoutedEvaluator
-from sensx_sc.evaluators.sklearn_linear import Untranslatable, as_module
-from sensx_sc.evaluators.stem import Stem, StemEvaluator
-from sensx_sc.evaluators.trace import find_stem
-from sensx_sc.evaluators.trees import tree_evaluator
+from sensx_sc.evaluators.stem.evaluator import StemEvaluator
+from sensx_sc.evaluators.trees.evaluator import tree_evaluator
 from sensx_sc.models.one_vs_rest import OneVsRest
 from sensx_sc.models.sklearn_estimator import SklearnModel
 from sensx_sc.models.torch_module import TorchModel
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from sensx_sc.evaluators.protocol import Floats
+    from sensx_sc.evaluators.stem.stem import Stem
     from sensx_sc.models.qoi import Response
 
 # A stem is as wide as what a step costs: beyond this share of the input rows are as cheap.

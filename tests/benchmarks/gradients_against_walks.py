@@ -27,7 +27,7 @@ from sensx_sc.core.sampling import uniforms
 from sensx_sc.core.statistics import Tally
 from sensx_sc.core.walks import Walker, walk, walk_chosen
 from sensx_sc.evaluators.choose import choose_evaluator
-from sensx_sc.evaluators.gradient import Gradients
+from sensx_sc.evaluators.gradient.gradients import Gradients
 from sensx_sc.models.qoi import make_response
 
 if TYPE_CHECKING:

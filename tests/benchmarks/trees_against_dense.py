@@ -22,7 +22,7 @@ from sensx_sc.core.sampling import endpoints, orders, uniforms
 from sensx_sc.core.walks import place
 from sensx_sc.evaluators import DenseEvaluator
 from sensx_sc.evaluators.choose import choose_evaluator
-from sensx_sc.evaluators.trees import TreeEvaluator, UsedFeaturesEvaluator
+from sensx_sc.evaluators.trees.evaluator import TreeEvaluator, UsedFeaturesEvaluator
 from sensx_sc.models.qoi import make_response
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from sensx_sc.core.sampling import Design, make_design
 from sensx_sc.core.statistics import Tally
 from sensx_sc.core.walks import Walker, walk
 from sensx_sc.evaluators import DenseEvaluator
-from sensx_sc.evaluators.gradient import Gradients
+from sensx_sc.evaluators.gradient.gradients import Gradients
 from sensx_sc.models.qoi import make_response
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import sensx_sc as sx
 from sensx_sc.evaluators import DenseEvaluator
 from sensx_sc.evaluators.dense import tiles
-from sensx_sc.evaluators.stem import Stem
+from sensx_sc.evaluators.stem.stem import Stem
 from sensx_sc.models import as_model
 from sensx_sc.models.qoi import make_response
 from sensx_sc.models.torch_module import TorchModel

@@ -11,12 +11,12 @@ from torch.nn import functional
 from torch.nn.utils import parametrizations
 
 from sensx_sc.evaluators.full_precision import full_precision
-from sensx_sc.evaluators.trace import find_stem
+from sensx_sc.evaluators.graph.trace import find_stem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sensx_sc.evaluators.stem import Stem
+    from sensx_sc.evaluators.stem.stem import Stem
 
 N = 60
 

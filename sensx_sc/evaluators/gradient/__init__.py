@@ -1,0 +1,3 @@
+"""Slopes of differentiable models, and which models have them."""
+
+from __future__ import annotations

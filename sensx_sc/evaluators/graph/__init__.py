@@ -1,0 +1,3 @@
+"""Finding the affine stem of a model, in its graph."""
+
+from __future__ import annotations

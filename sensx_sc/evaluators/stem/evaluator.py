@@ -1,0 +1,268 @@
+"""The evaluator for models that start with something affine: head(A phi(x) + b).
+
+A step of a walk changes one feature, so the affine stem moves along one column of A:
+h_k = h_{k-1} + A[:, j] (phi_j(e_j) - phi_j(x_j)). Rows are never written out; only the head is
+evaluated, on the numbers that a forward pass would have given it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from sensx_sc.evaluators.dead import skip_dead
+from sensx_sc.evaluators.dense import DenseEvaluator
+from sensx_sc.evaluators.full_precision import full_precision
+from sensx_sc.evaluators.stem.steps import step_states
+from sensx_sc.evaluators.stem.sweep import affine_sweep, general_sweep
+from sensx_sc.evaluators.stem.walks import cut, families, walk_states
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from sensx_sc.evaluators.protocol import Floats, Ints
+    from sensx_sc.evaluators.stem.stem import Stem
+    from sensx_sc.evaluators.stem.walks import Chunk, Turns
+    from sensx_sc.models.qoi import Response
+
+_WALKS_TOGETHER = 32
+_WALK_BYTES = 2**23  # each of the arrays that a batch of walks needs
+_STEP_BYTES = 2**25  # states before or after the steps of single features
+_CACHE_BYTES = 2**20
+_ROUNDING = {"float64": 1e-11, "float32": 1e-4}  # of a term of a sum, relative to the sum
+_STATE_BYTES = 2**21  # states of the stem that are in memory together: they should stay in cache
+
+
+class StemEvaluator(DenseEvaluator):
+    """q from the states of an affine stem; single rows are still evaluated in full.
+
+    Parameters
+    ----------
+    response
+        Model and quantity of interest.
+    dtype
+        float32 or float64.
+    rows
+        States of one call of the head.
+    stem
+        The model taken apart, on the device and in the type of the rows.
+    """
+
+    name = "stem"
+
+    def __init__(
+        self, response: Response, dtype: np.dtype[np.floating], rows: int, stem: Stem
+    ) -> None:
+        super().__init__(response, dtype, rows)
+        self.stem = stem
+        bytes_a_state = stem.width * self.dtype.itemsize
+        self.rows = int(np.clip(_STATE_BYTES // bytes_a_state, 64, 16_384))
+        self.parallel = self._device.type == "cpu"
+        self._whole = DenseEvaluator(response, dtype, rows)
+
+    def _q(self, states: Tensor, target: Ints) -> Floats:
+        """Q of states (..., B, width) for targets (B,); (..., B)."""
+        rows = states.reshape(-1, self.stem.width)
+        targets = np.broadcast_to(target, states.shape[:-1]).ravel()
+
+        def call(part: slice) -> Floats:
+            size = part.stop - part.start
+            outputs = self.stem.outputs(self._padded(rows[part]))[:size].cpu().double().numpy()
+            return self.response.of_outputs(outputs, targets[part])
+
+        q = self._in_parts(call, len(rows)) if len(rows) else np.empty(0)
+        return q.reshape(states.shape[:-1])
+
+    def at(self, x: Floats, target: Ints) -> Floats:
+        return self._whole.at(x, target)
+
+    def sweep(
+        self, x: Floats, target: int, free: Ints, down: Floats, up: Floats, u: Floats
+    ) -> Floats:
+        ends = np.concatenate([x[free] - down, x[free] + up])
+        q = self._swept(x, target, free, down, up, u) if self._steady(x[None], free, ends) else None
+        if q is None or not np.isfinite(q).all():
+            return self._whole.sweep(x, target, free, down, up, u)
+        return q
+
+    def _swept(
+        self, x: Floats, target: int, free: Ints, down: Floats, up: Floats, u: Floats
+    ) -> Floats:
+        q = np.empty((len(down), len(u)))
+        targets = np.full(len(u), target)
+        with full_precision():
+            for k, states in enumerate(self._sweep_states(x, free, down, up, u)):
+                q[k] = self._q(states, targets)
+        return q
+
+    def _sweep_states(
+        self, x: Floats, free: Ints, down: Floats, up: Floats, u: Floats
+    ) -> Iterator[Tensor]:
+        """States (S, width) at the points of each neighbourhood."""
+        features = torch.as_tensor(free, device=self._device)
+        base = self.stem.states(self._tensor(x[None]))
+        fractions = self._tensor(u)
+        swept = [
+            affine_sweep(branch.weight[features], fractions, down, up)
+            if branch.phi is None
+            else general_sweep(
+                branch, features, self._tensor(x), fractions, self._tensor(down), self._tensor(up)
+            )
+            for branch in self.stem.branches
+        ]
+        for moved in zip(*swept, strict=True):
+            yield base + torch.cat(moved, dim=1)
+
+    def walks(
+        self,
+        x: Floats,
+        target: Ints,
+        q_x: Floats,
+        cell: Ints,
+        free: Ints,
+        endpoint: Floats,
+        order: Ints,
+    ) -> Floats:
+        def live_walks(features: Ints, end: Floats, steps: Ints) -> Floats:
+            return self._live_walks(x, target, cell, features, end, steps)
+
+        if not self._steady(x, free, endpoint):
+            return self._whole.walks(x, target, q_x, cell, free, endpoint, order)
+        live = self.stem.live(free)
+        return skip_dead(live, q_x, cell, free, endpoint, order, live_walks)
+
+    def _steady(self, x: Floats, free: Ints, values: Floats) -> bool:
+        """Whether running sums keep the precision of a full evaluation.
+
+        A function of a feature may have a pole, or be so large at one end of a step that what it
+        leaves in a sum is rounding, where a forward pass would never have seen it.
+        """
+        curved = [branch for branch in self.stem.branches if branch.phi is not None]
+        if not curved:
+            return True
+        features = torch.as_tensor(free, device=self._device)
+        size = torch.zeros((), dtype=self._torch_dtype, device=self._device)
+        with full_precision():
+            for branch in curved:
+                weight = branch.weight[features].abs().amax(dim=1)
+                for each in (x[:, free], values):
+                    terms = branch.transformed(self._tensor(each), features).abs() * weight
+                    size = torch.maximum(size, terms.amax())
+            ends = x[:1].repeat(len(values), axis=0)
+            ends[:, free] = values
+            states = self.stem.states(self._tensor(np.concatenate([x, ends]))).abs().amax(dim=1)
+            # A state of zero has lost nothing yet.
+            scale = torch.where(states > 0, states, torch.inf).amin()
+        rounding = float(size) * np.finfo(self.dtype).eps
+        return bool(np.isfinite(rounding) and rounding <= _ROUNDING[self.dtype.name] * float(scale))
+
+    def _live_walks(
+        self, x: Floats, target: Ints, cell: Ints, free: Ints, endpoint: Floats, order: Ints
+    ) -> Floats:
+        q = np.empty(order.shape)
+        features = torch.as_tensor(free, device=self._device)
+        with full_precision():
+            start = self.stem.states(self._padded(self._tensor(x)))
+            for walks, turns in self._families(order):
+                cells = torch.as_tensor(cell[walks], device=self._device)
+                moves = self._moves(self._tensor(x), cells, features, endpoint[walks])
+                length = self._length(turns)
+                made = walk_states(
+                    self.stem,
+                    start[cells],
+                    moves,
+                    features,
+                    order[walks],
+                    turns,
+                    length,
+                    self._tile,
+                )
+                for chunk in made:
+                    self._answer(chunk, target[cell[walks]], q[walks])
+        return q
+
+    def steps(
+        self,
+        x: Floats,
+        target: Ints,
+        cell: Ints,
+        free: Ints,
+        endpoint: Floats,
+        order: Ints,
+        chosen: Ints,
+    ) -> Floats:
+        if not self._steady(x, free, endpoint):
+            return self._whole.steps(x, target, cell, free, endpoint, order, chosen)
+        change = np.empty((len(order), len(chosen)))
+        features = torch.as_tensor(free, device=self._device)
+        with full_precision():
+            start = self.stem.states(self._padded(self._tensor(x)))
+            for walks, turns in self._families(order):
+                cells = torch.as_tensor(cell[walks], device=self._device)
+                moves = self._moves(self._tensor(x), cells, features, endpoint[walks])
+                targets = target[cell[walks]]
+                many = max(_STEP_BYTES // (len(targets) * self.stem.width * 8), 1)
+                for first in range(0, len(chosen), many):
+                    part = slice(first, first + many)
+                    before, after = step_states(
+                        self.stem,
+                        start[cells],
+                        moves,
+                        features,
+                        order[walks],
+                        turns,
+                        chosen[part],
+                        self._length(turns),
+                    )
+                    with np.errstate(invalid="ignore"):
+                        moved = self._q(after, targets) - self._q(before, targets)
+                    change[walks, part] = moved.T
+        return change
+
+    def alive(self, free: Ints) -> NDArray[np.bool_]:
+        return self.stem.live(free)
+
+    def complete_rows(self, free: Ints, n_walks: int, n_points: int) -> int:
+        return n_walks  # the end of each, to compare
+
+    def walks_together(self, n_steps: int) -> int:
+        return int(np.clip(_WALK_BYTES // (8 * n_steps), _WALKS_TOGETHER, 4096))
+
+    def _families(self, order: Ints) -> Iterator[tuple[slice, Turns | None]]:
+        n_steps = order.shape[1]
+        if n_steps * self.stem.width * self.dtype.itemsize < _CACHE_BYTES:
+            # A is at hand: nothing is gained by reading its rows for several walks at once.
+            together = max(_WALKS_TOGETHER, self.rows // n_steps)
+            return ((part, None) for part in cut(len(order), together))
+        return families(order, _WALKS_TOGETHER)
+
+    def _length(self, turns: Turns | None) -> int:
+        """Steps a chunk: as long whatever walks share a batch, so that rounding is the same."""
+        beside = _WALKS_TOGETHER if turns is None else len(turns.turn)
+        return max(self.rows // beside, 1)
+
+    def _moves(self, x: Tensor, cell: Tensor, features: Tensor, endpoint: Floats) -> list[Tensor]:
+        """How far phi moves at the step of each feature, (W, F) for each branch."""
+        end = self._tensor(endpoint)
+        return [
+            branch.transformed(end, features) - branch.transformed(x[:, features], features)[cell]
+            for branch in self.stem.branches
+        ]
+
+    def _answer(self, chunk: Chunk, target: Ints, q: Floats) -> None:
+        """Fill in the response (W, F) of a chunk's states."""
+        size, n_walks, _ = chunk.states.shape
+        rows = chunk.rows
+
+        def call(part: slice) -> Floats:
+            return self.stem.outputs(rows[part]).cpu().double().numpy()
+
+        outputs = self._in_parts(call, len(rows))[: size * n_walks]
+        answers = self.response.of_outputs(outputs, np.tile(target[chunk.walks], size))
+        steps = chunk.first[:, None] + np.arange(size)
+        q[chunk.walks[:, None], steps] = answers.reshape(size, n_walks).T
