@@ -67,15 +67,21 @@ class DenseEvaluator:
 
         return self._in_parts(call, len(rows))
 
-    def _in_parts(self, call: Callable[[slice], Floats], n_rows: int) -> Floats:
-        """What a call on rows gives; in halves, from then on, where the device has no memory."""
+    def _in_parts(self, call: Callable[[slice], Floats], n_rows: int, times: int = 1) -> Floats:
+        """What a call on rows gives; in halves, from then on, where the device has no memory.
+
+        Parameters
+        ----------
+        times
+            So many rows take the memory of one.
+        """
         parts, first = [], 0
         while first < n_rows:
-            part = slice(first, min(first + max(self.rows, self._tile), n_rows))
+            part = slice(first, min(first + max(self.rows, self._tile) * times, n_rows))
             try:
                 parts.append(call(part))
             except torch.OutOfMemoryError:
-                size = part.stop - part.start
+                size = (part.stop - part.start) // times
                 if size <= self._tile:
                     raise
                 self.rows = max(size // 2 // self._tile * self._tile, self._tile)

@@ -17,6 +17,7 @@ from sensx_sc.core.domain import make_domain
 from sensx_sc.core.sampling import cell_key, endpoints, make_design, orders, uniforms
 from sensx_sc.core.statistics import Tally
 from sensx_sc.core.walks import Walker, place
+from sensx_sc.core.workers import in_order
 from sensx_sc.evaluators import DenseEvaluator
 from sensx_sc.evaluators.choose import choose_evaluator
 from sensx_sc.models.qoi import make_response
@@ -129,8 +130,15 @@ class Case:
             np.stack(part)
             for part in zip(*(self.domain.reach(self.x[0], d) for d in deltas), strict=True)
         )
-        u = uniforms(0, 1, "calibration", 0, n_samples, self.n)[:, self.domain.free]
-        evaluator.sweep(self.x[0], 0, self.domain.free, down, up, u)
+        together = max(2**22 // self.n, 1)
+
+        def part(start: int) -> np.ndarray:
+            stop = min(start + together, n_samples)
+            u = uniforms(0, 1, "calibration", start, stop, self.n)[:, self.domain.free]
+            return evaluator.sweep(self.x[0], 0, self.domain.free, down, up, u)
+
+        starts = range(0, n_samples, together)
+        list(in_order(part, starts, parallel=evaluator.parallel))
 
 
 @functools.cache

@@ -33,7 +33,7 @@ def test_walks(benchmark: Callable[..., Any], case: Case, evaluator: str) -> Non
 @pytest.mark.parametrize("evaluator", ["stem", "dense"])
 def test_sweep(benchmark: Callable[..., Any], case: Case, evaluator: str) -> None:
     scales = 50 if evaluator == "stem" else 5
-    benchmark.pedantic(case.sweep, args=(getattr(case, evaluator), scales, 150), rounds=3)
+    benchmark.pedantic(case.sweep, args=(getattr(case, evaluator), scales, 300), rounds=3)
 
 
 def test_cell(benchmark: Callable[..., Any], case: Case) -> None:

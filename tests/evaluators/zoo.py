@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -225,6 +226,16 @@ WITH_STEM: dict[str, Callable[[], nn.Module]] = {
     "flatten": lambda: nn.Sequential(nn.Flatten(), nn.Linear(N, 8), tail()),
     "squeezed": lambda: Model(lambda m, x: m.tail(m.first(x)).squeeze(1), first=first(), tail=tail(outputs=1)),
     "library size beside": lambda: ends(lambda m, x: m.tail(m.first(x) / (1 + (x @ m.ones) ** 2)), ones=torch.ones(N, 1)),
+    # Units that are bent at zero, between affine layers.
+    "batch norm, relu and dropout": lambda: nn.Sequential(nn.Linear(N, 12), batch_norm(12), nn.ReLU(), nn.Dropout(), nn.Linear(12, 9), batch_norm(9), nn.ReLU(), nn.Linear(9, 3)),
+    "four bent layers": lambda: nn.Sequential(*(part for a, b in itertools.pairwise((N, 14, 11, 9, 7)) for part in (nn.Linear(a, b), nn.ReLU())), nn.Linear(7, 2)),
+    "leaky": lambda: nn.Sequential(nn.Linear(N, 12), nn.LeakyReLU(0.2), nn.Linear(12, 8, bias=False), nn.LeakyReLU(0.0), nn.Linear(8, 2)),
+    "leaky by function": lambda: Model(lambda m, x: m.b(functional.leaky_relu(m.a(x), 0.3)), a=nn.Linear(N, 12), b=nn.Linear(12, 1)),
+    "relu in place": lambda: Model(lambda m, x: m.c(torch.relu_(m.b(m.a(x).relu_()))), a=nn.Linear(N, 12), b=nn.Linear(12, 6), c=nn.Linear(6, 2)),
+    "relu by function": lambda: Model(lambda m, x: functional.linear(functional.dropout(functional.relu(m.a(x)), 0.5, training=False), m.w, m.b), a=nn.Linear(N, 12), w=torch.randn(3, 12), b=torch.randn(3)),
+    "bends of several functions": lambda: nn.Sequential(Model(lambda m, x: torch.cat([torch.log1p(x), x.sqrt(), x], 1)), nn.Linear(3 * N, 9), nn.ReLU(), nn.Linear(9, 3)),
+    "bends and what follows": lambda: nn.Sequential(nn.Linear(N, 12), nn.ReLU(), nn.Linear(12, 8), tail()),
+    "bends read twice at the end": lambda: Model(lambda m, x: (lambda h: torch.cat([torch.tanh(h), h], 1))(m.b(torch.relu(m.a(x)))), a=nn.Linear(N, 12), b=nn.Linear(12, 4)),
     # Constants beside the features.
     "covariates beside": lambda: net(lambda m, x: torch.cat([torch.log1p(x), m.c.expand(len(x), -1)], dim=1), first=first(N + 3), c=torch.randn(1, 3)),
     "covariates repeated": lambda: net(lambda m, x: torch.cat((m.c.repeat(x.shape[0], 1), x), -1), first=first(N + 3), c=torch.randn(3)),

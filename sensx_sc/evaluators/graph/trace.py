@@ -16,6 +16,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from sensx_sc.evaluators.graph import operations, symbolic
+from sensx_sc.evaluators.graph.bends import find_bends
 from sensx_sc.evaluators.graph.columns import Columns, NoStemError, Rows, features
 from sensx_sc.evaluators.graph.head import make_head
 from sensx_sc.evaluators.graph.layers import Layer, function_layer, module_layer
@@ -71,7 +72,8 @@ def _find(module: nn.Module, rows: Columns, widest: int) -> Stem:
     _check_width(sum(layer.width for layer in layers.values()), n_features, widest)
     branches = {node: layer.branches(n_features) for node, layer in layers.items()}
     head = make_head(nodes, values, branches, reader.root)
-    stem = Stem(tuple(branch for parts in branches.values() for branch in parts), head)
+    bends = find_bends(head, len(next(iter(branches.values()))[0].bias))
+    stem = Stem(tuple(branch for parts in branches.values() for branch in parts), head, bends)
     _check_width(stem.width, n_features, widest)
     _try(stem, rows)
     return stem

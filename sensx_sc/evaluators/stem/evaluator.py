@@ -15,8 +15,9 @@ import torch
 from sensx_sc.evaluators.dead import skip_dead
 from sensx_sc.evaluators.dense import DenseEvaluator
 from sensx_sc.evaluators.full_precision import full_precision
+from sensx_sc.evaluators.stem.kinks import Narrower
 from sensx_sc.evaluators.stem.steps import step_states
-from sensx_sc.evaluators.stem.sweep import affine_sweep, general_sweep
+from sensx_sc.evaluators.stem.sweep import affine_sweep, general_sweep, rows_of
 from sensx_sc.evaluators.stem.walks import cut, families, walk_states
 
 if TYPE_CHECKING:
@@ -60,9 +61,10 @@ class StemEvaluator(DenseEvaluator):
     ) -> None:
         super().__init__(response, dtype, rows)
         self.stem = stem
-        bytes_a_state = stem.width * self.dtype.itemsize
-        self.rows = int(np.clip(_STATE_BYTES // bytes_a_state, 64, 16_384))
+        self.rows = self._at_once(stem)
         self.parallel = self._device.type == "cpu"
+        self._narrower = Narrower(stem)
+        self._last: tuple[Floats, Tensor] | None = None
         self._whole = DenseEvaluator(response, dtype, rows)
 
     def _q(self, states: Tensor, target: Ints) -> Floats:
@@ -108,7 +110,7 @@ class StemEvaluator(DenseEvaluator):
         base = self.stem.states(self._tensor(x[None]))
         fractions = self._tensor(u)
         swept = [
-            affine_sweep(branch.weight[features], fractions, down, up)
+            affine_sweep(rows_of(branch.weight, features), fractions, down, up)
             if branch.phi is None
             else general_sweep(
                 branch, features, self._tensor(x), fractions, self._tensor(down), self._tensor(up)
@@ -167,23 +169,20 @@ class StemEvaluator(DenseEvaluator):
         q = np.empty(order.shape)
         features = torch.as_tensor(free, device=self._device)
         with full_precision():
-            start = self.stem.states(self._padded(self._tensor(x)))
+            start = self._start(x)
             for walks, turns in self._families(order):
                 cells = torch.as_tensor(cell[walks], device=self._device)
                 moves = self._moves(self._tensor(x), cells, features, endpoint[walks])
-                length = self._length(turns)
+                stem, begin = self.stem, start[cells]
+                if turns is not None:
+                    narrow = self._narrower.narrowed(begin, moves, features, turns)
+                    stem, begin = narrow or (stem, begin)
+                length = self._length(turns, stem)
                 made = walk_states(
-                    self.stem,
-                    start[cells],
-                    moves,
-                    features,
-                    order[walks],
-                    turns,
-                    length,
-                    self._tile,
+                    stem, begin, moves, features, order[walks], turns, length, self._tile
                 )
                 for chunk in made:
-                    self._answer(chunk, target[cell[walks]], q[walks])
+                    self._answer(stem, chunk, target[cell[walks]], q[walks])
         return q
 
     def steps(
@@ -201,7 +200,7 @@ class StemEvaluator(DenseEvaluator):
         change = np.empty((len(order), len(chosen)))
         features = torch.as_tensor(free, device=self._device)
         with full_precision():
-            start = self.stem.states(self._padded(self._tensor(x)))
+            start = self._start(x)
             for walks, turns in self._families(order):
                 cells = torch.as_tensor(cell[walks], device=self._device)
                 moves = self._moves(self._tensor(x), cells, features, endpoint[walks])
@@ -217,7 +216,7 @@ class StemEvaluator(DenseEvaluator):
                         order[walks],
                         turns,
                         chosen[part],
-                        self._length(turns),
+                        self._length(turns, self.stem),
                     )
                     with np.errstate(invalid="ignore"):
                         moved = self._q(after, targets) - self._q(before, targets)
@@ -233,6 +232,13 @@ class StemEvaluator(DenseEvaluator):
     def walks_together(self, n_steps: int) -> int:
         return int(np.clip(_WALK_BYTES // (8 * n_steps), _WALKS_TOGETHER, 4096))
 
+    def _start(self, x: Floats) -> Tensor:
+        """States of inputs (C, n): those of the last ones again, whose walks come in batches."""
+        last = self._last
+        if last is None or not np.array_equal(last[0], x):
+            last = self._last = x, self.stem.states(self._padded(self._tensor(x)))
+        return last[1]
+
     def _families(self, order: Ints) -> Iterator[tuple[slice, Turns | None]]:
         n_steps = order.shape[1]
         if n_steps * self.stem.width * self.dtype.itemsize < _CACHE_BYTES:
@@ -241,10 +247,14 @@ class StemEvaluator(DenseEvaluator):
             return ((part, None) for part in cut(len(order), together))
         return families(order, _WALKS_TOGETHER)
 
-    def _length(self, turns: Turns | None) -> int:
+    def _length(self, turns: Turns | None, stem: Stem) -> int:
         """Steps a chunk: as long whatever walks share a batch, so that rounding is the same."""
         beside = _WALKS_TOGETHER if turns is None else len(turns.turn)
-        return max(self.rows // beside, 1)
+        return max(self._at_once(stem) // beside, 1)
+
+    def _at_once(self, stem: Stem) -> int:
+        """States in memory together: they should stay in cache."""
+        return int(np.clip(_STATE_BYTES // (stem.width * self.dtype.itemsize), 64, 16_384))
 
     def _moves(self, x: Tensor, cell: Tensor, features: Tensor, endpoint: Floats) -> list[Tensor]:
         """How far phi moves at the step of each feature, (W, F) for each branch."""
@@ -254,15 +264,16 @@ class StemEvaluator(DenseEvaluator):
             for branch in self.stem.branches
         ]
 
-    def _answer(self, chunk: Chunk, target: Ints, q: Floats) -> None:
+    def _answer(self, stem: Stem, chunk: Chunk, target: Ints, q: Floats) -> None:
         """Fill in the response (W, F) of a chunk's states."""
         size, n_walks, _ = chunk.states.shape
         rows = chunk.rows
 
         def call(part: slice) -> Floats:
-            return self.stem.outputs(rows[part]).cpu().double().numpy()
+            return stem.outputs(rows[part]).cpu().double().numpy()
 
-        outputs = self._in_parts(call, len(rows))[: size * n_walks]
+        times = max(self._at_once(stem) // self._at_once(self.stem), 1)
+        outputs = self._in_parts(call, len(rows), times)[: size * n_walks]
         answers = self.response.of_outputs(outputs, np.tile(target[chunk.walks], size))
         steps = chunk.first[:, None] + np.arange(size)
         q[chunk.walks[:, None], steps] = answers.reshape(size, n_walks).T

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+    from sensx_sc.evaluators.graph.bends import Bends
     from sensx_sc.evaluators.protocol import Ints
 
 
@@ -50,10 +52,14 @@ class Stem:
         The affine layers that read the input. Nothing else of the model does.
     head
         From the outputs of the branches to the outputs of the model.
+    bends
+        The layers of bent units with which the head starts, if the sum of all branches goes
+        through them and nowhere else.
     """
 
     branches: tuple[Branch, ...]
     head: nn.Module
+    bends: Bends | None = None
 
     @property
     def width(self) -> int:
@@ -79,6 +85,10 @@ class Stem:
 
     def live(self, features: Ints) -> np.ndarray:
         """Which of some features any branch reads: the others are dead, whatever their value."""
-        used = torch.stack([(branch.weight != 0).any(dim=1) for branch in self.branches]).any(dim=0)
-        found: np.ndarray = used.cpu().numpy()[features]
+        found: np.ndarray = self._live[features]
         return found
+
+    @functools.cached_property
+    def _live(self) -> np.ndarray:
+        used = torch.stack([(branch.weight != 0).any(dim=1) for branch in self.branches])
+        return used.any(dim=0).cpu().numpy()

@@ -35,13 +35,12 @@ def affine_sweep(weight: Tensor, u: Tensor, down: Floats, up: Floats) -> Iterato
         (K, F)
     """
     scale = _line(np.concatenate([down, up], axis=1))
-    total = torch.zeros(len(u), weight.shape[1], dtype=weight.dtype, device=weight.device)
-    linear = total.clone()
-    ends = []
-    for fraction, reach in ((u, up), (u - 1, down)):
-        slope = reach[0] / scale[0]
-        linear += (fraction * _like(slope, u)) @ weight
-        ends.append((fraction, reach, slope, np.zeros_like(slope)))
+    low, high = down[0] / scale[0], up[0] / scale[0]
+    # u up - (1 - u) down = u (up + down) - down
+    linear = (u * _like(low + high, u)) @ weight
+    linear -= _like(low, u) @ weight
+    total = torch.zeros_like(linear)
+    ends = [(u, up, high, np.zeros_like(high)), (u - 1, down, low, np.zeros_like(low))]
     for k in range(len(scale)):
         for fraction, reach, slope, held in ends:
             expected = slope * scale[k] + held
@@ -54,6 +53,11 @@ def affine_sweep(weight: Tensor, u: Tensor, down: Floats, up: Floats) -> Iterato
                 total += (chosen * _like(reach[k][off] - held[off], u)) @ rows
                 slope[off], held[off] = 0.0, reach[k][off]
         yield scale[k] * linear + total
+
+
+def rows_of(weight: Tensor, features: Tensor) -> Tensor:
+    """Rows of some features, in ascending order; of all without a copy."""
+    return weight if len(features) == len(weight) else weight[features]
 
 
 def _like(values: Floats, other: Tensor) -> Tensor:
@@ -74,7 +78,7 @@ def general_sweep(
 ) -> Iterator[Tensor]:
     """A (phi(z) - phi(x)) for each scale, (S, H), for a stem that is not linear in the input."""
     centre = x[features]
-    weight = branch.weight[features]
+    weight = rows_of(branch.weight, features)
     start = branch.transformed(centre, features)
     for lower, upper in zip(down, up, strict=True):
         z = torch.addcmul(centre - lower, u, lower + upper)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sensx_sc.evaluators.protocol import Ints
     from sensx_sc.evaluators.stem.stem import Stem
 
-_LEAST_FOR_GROUPS = 64  # outputs of a stem
+_LEAST_FOR_GROUPS = 16  # outputs of a stem: the same whatever walks are beside each other
 _GROUP = 8  # steps
 _LEAST_RELATED = 4  # walks whose orders are worth unrolling together
 _GLANCE = 16  # steps that are compared first

@@ -17,6 +17,7 @@ from sensx_sc.core.sampling import endpoints, make_design, orders, uniforms
 from sensx_sc.core.walks import place
 from sensx_sc.evaluators import DenseEvaluator, choose
 from sensx_sc.evaluators.choose import choose_evaluator
+from sensx_sc.evaluators.stem import kinks
 from sensx_sc.evaluators.stem.evaluator import StemEvaluator
 from sensx_sc.models.qoi import make_response
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from sensx_sc.evaluators.protocol import Evaluator
 
 _ZOO = runpy.run_path(str(Path(__file__).parents[1] / "zoo.py"))
-N, WITH_STEM = _ZOO["N"], _ZOO["WITH_STEM"]
+N, WITH_STEM, found = _ZOO["N"], _ZOO["WITH_STEM"], _ZOO["found"]
 WITHOUT_STEM = runpy.run_path(str(Path(__file__).parents[1] / "near_misses.py"))["WITHOUT_STEM"]
 
 
@@ -87,6 +88,32 @@ def test_the_zoo_is_evaluated_by_its_stem_with_the_same_numbers(
     assert isinstance(fast, StemEvaluator), why
     mask = np.arange(N) % 4 != 1 if few else np.ones(N, dtype=bool)
     compare(fast, cells, mask)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in WITH_STEM if found(built(WITH_STEM[name]).double()).bends]
+)
+def test_narrowed_walks_have_the_same_numbers(
+    name: str, cells: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Walks share the rows of A, whatever is gained; stretches are short.
+    monkeypatch.setattr("sensx_sc.evaluators.stem.evaluator._CACHE_BYTES", 0)
+    monkeypatch.setattr("sensx_sc.evaluators.stem.evaluator._STATE_BYTES", 64 * 64)
+    monkeypatch.setattr("sensx_sc.evaluators.stem.reach._STRETCH", 5)
+    monkeypatch.setattr("sensx_sc.evaluators.stem.kinks._LEAST_UNITS", 1)
+    monkeypatch.setattr("sensx_sc.evaluators.stem.kinks._NARROWER", np.inf)
+    fast, _ = evaluator_of(built(WITH_STEM[name]), cells)
+    made: list[int] = []
+    whole = kinks.Narrower.narrowed
+
+    def counting(self: kinks.Narrower, *arguments: Any) -> Any:
+        narrow = whole(self, *arguments)
+        made.append(narrow[0].width)
+        return narrow
+
+    monkeypatch.setattr(kinks.Narrower, "narrowed", counting)
+    compare(fast, cells, np.arange(N) % 7 != 1)
+    assert len(made) == 3 * 4  # every block of every cell
 
 
 @pytest.mark.parametrize("name", WITHOUT_STEM)

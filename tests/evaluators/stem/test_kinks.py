@@ -1,0 +1,146 @@
+"""Heads are narrowed where units provably keep their side, and give the same numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import sensx_sc as sx
+from sensx_sc.core import make_domain
+from sensx_sc.core.sampling import Design, endpoints, orders
+from sensx_sc.core.walks import place
+from sensx_sc.evaluators import DenseEvaluator
+from sensx_sc.evaluators.choose import choose_evaluator
+from sensx_sc.evaluators.stem import evaluator as stem_evaluator
+from sensx_sc.evaluators.stem.evaluator import StemEvaluator
+from sensx_sc.evaluators.stem.kinks import Narrower, with_sides
+from sensx_sc.models.qoi import make_response
+
+if TYPE_CHECKING:
+    from sensx_sc.evaluators.stem.stem import Stem
+
+N = 400
+
+
+def net() -> nn.Module:
+    torch.manual_seed(2)
+    layers = [nn.Linear(N, 60), nn.ReLU(), nn.Linear(60, 40), nn.LeakyReLU(0.1), nn.Linear(40, 3)]
+    return nn.Sequential(*layers).double().eval()
+
+
+@pytest.fixture
+def cells(rng: np.random.Generator) -> np.ndarray:
+    return rng.random((2, N)) * (rng.random((2, N)) < 0.3)
+
+
+def evaluators(
+    model: nn.Module, cells: np.ndarray, dtype: type = np.float64
+) -> tuple[StemEvaluator, DenseEvaluator]:
+    response = make_response(sx.models.as_model(model), "probability")
+    fast, why = choose_evaluator(response, np.dtype(dtype), 512, cells)
+    assert isinstance(fast, StemEvaluator), why
+    return fast, DenseEvaluator(response, np.dtype(dtype), 512)
+
+
+def arguments(cells: np.ndarray, delta: float) -> dict[str, Any]:
+    """Of an evaluator's walks: two blocks of each cell."""
+    design, free = Design("balanced", 20, 2), np.arange(N)
+    domain, blocks = make_domain(0, 1, N), range(2)
+    order = [orders(0, k, design, blocks, N, free) for k in range(len(cells))]
+    end = [
+        place(endpoints(0, k, design, blocks, N, free), x, domain, delta)
+        for k, x in enumerate(cells)
+    ]
+    return {
+        "x": cells, "target": np.array([2, 0]), "q_x": np.zeros(2),
+        "cell": np.repeat([0, 1], 40), "free": free,
+        "endpoint": np.concatenate(end), "order": np.concatenate(order),
+    }  # fmt: skip
+
+
+@pytest.fixture
+def widths(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
+    """Widths of the stems that blocks of walks are given; None for the whole one."""
+    monkeypatch.setattr(stem_evaluator, "_CACHE_BYTES", 0)
+    found: list[int | None] = []
+    whole = Narrower.narrowed
+
+    def noting(self: Narrower, *given: Any) -> tuple[Stem, torch.Tensor] | None:
+        narrow = whole(self, *given)
+        found.append(narrow and narrow[0].width)
+        return narrow
+
+    monkeypatch.setattr(Narrower, "narrowed", noting)
+    return found
+
+
+@pytest.mark.parametrize("delta", [1e-4, 0.03, 0.2])
+def test_narrow_heads_give_the_numbers_of_dense_evaluation(
+    delta: float, cells: np.ndarray, widths: list[int | None]
+) -> None:
+    fast, slow = evaluators(net(), cells)
+    given = arguments(cells, delta)
+    np.testing.assert_allclose(fast.walks(**given), slow.walks(**given), rtol=1e-9, atol=1e-12)
+    assert len(widths) == 4
+    if delta == 1e-4:
+        assert max(width or 60 for width in widths) <= 5  # three outputs, hardly any unit
+    if delta == 0.03:
+        assert all(width is not None and 3 < width < 60 for width in widths)
+
+
+def test_where_most_units_change_sides_the_head_stays_whole(
+    cells: np.ndarray, widths: list[int | None]
+) -> None:
+    fast, slow = evaluators(net(), cells)
+    given = arguments(cells, 1.0)
+    np.testing.assert_allclose(fast.walks(**given), slow.walks(**given), rtol=1e-9, atol=1e-12)
+    assert widths == [None] * 4
+
+
+def test_units_without_a_bend_are_never_narrowed(
+    cells: np.ndarray, widths: list[int | None]
+) -> None:
+    model = nn.Sequential(nn.Linear(N, 60), nn.Tanh(), nn.Linear(60, 3)).double().eval()
+    fast, slow = evaluators(model, cells)
+    given = arguments(cells, 1e-4)
+    np.testing.assert_allclose(fast.walks(**given), slow.walks(**given), rtol=1e-9, atol=1e-12)
+    assert widths == [None] * 4
+
+
+@pytest.mark.parametrize("mixed", ["all", "none", "some"])
+def test_any_sides_give_what_the_units_would(mixed: str, cells: np.ndarray) -> None:
+    """Units that are told to keep a side are linear, whatever they do; here none leaves it."""
+    fast, _ = evaluators(net(), cells)
+    stem = fast.stem
+    assert stem.bends is not None
+    rows = torch.as_tensor(cells[:1])
+    units = stem.states(rows)[0]
+    sides = []
+    for k, bend in enumerate(stem.bends.layers):
+        side = units.sign().to(torch.int8)
+        keep = {"all": 0, "none": 1}.get(mixed)
+        sides.append(side * (torch.arange(len(side)) % 3 != k if keep is None else keep))
+        bent = torch.where(units > 0, units, bend.slope * units)
+        units = bent @ bend.after.weight + bend.after.bias
+    narrow = with_sides(stem, stem.bends, sides)
+    assert narrow.stem.width == sum(int((side == 0).sum()) for side in sides) + 3
+    expected = stem.outputs(stem.states(rows))
+    torch.testing.assert_close(narrow.stem.outputs(narrow.stem.states(rows)), expected)
+    torch.testing.assert_close(narrow.stem.outputs(narrow.states(stem.states(rows))), expected)
+
+
+def test_single_precision_does_not_depend_on_the_company(
+    cells: np.ndarray, widths: list[int | None]
+) -> None:
+    fast, _ = evaluators(net().float(), cells, np.float32)
+    given = arguments(cells, 0.03)
+    whole = fast.walks(**given)
+    for walks in (slice(0, 20), slice(20, 40), slice(40, 80), slice(60, 80)):
+        some = {name: given[name][walks] for name in ("cell", "endpoint", "order")}
+        alone, _ = evaluators(net().float(), cells, np.float32)
+        np.testing.assert_array_equal(alone.walks(**{**given, **some}), whole[walks])
+    assert None not in widths
