@@ -89,6 +89,7 @@ class Case:
     x: np.ndarray
     domain: Domain
     delta_star: float
+    envelope: tuple[float, float]
     stem: Evaluator
     dense: DenseEvaluator
 
@@ -104,7 +105,7 @@ class Case:
         """The cell, ready to be walked."""
         tally = Tally.empty(len(self.domain.free))
         return Walker(
-            self.x[0], 0, cell_key(seed), self.delta_star, (-9.0, 9.0), 1.0, self.q_x[0], tally
+            self.x[0], 0, cell_key(seed), self.delta_star, self.envelope, 1.0, self.q_x[0], tally
         )
 
     def draw(self, n_walks: int, design: str = "balanced") -> dict[str, Any]:
@@ -160,4 +161,6 @@ def paper_case(
         x, net, lower=domain.lower, upper=domain.upper, n_walks=1, progress=False, seed=0
     )
     star = float(found.delta_star[0])
-    return Case(net, x, domain, star, stem, DenseEvaluator(response, np.dtype(dtype), 600))
+    low, high = found.envelope[0, int(np.flatnonzero(found.deltas == star)[0])]
+    dense = DenseEvaluator(response, np.dtype(dtype), 600)
+    return Case(net, x, domain, star, (float(low), float(high)), stem, dense)

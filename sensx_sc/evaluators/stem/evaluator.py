@@ -18,7 +18,8 @@ from sensx_sc.evaluators.full_precision import full_precision
 from sensx_sc.evaluators.stem.kinks import Narrower
 from sensx_sc.evaluators.stem.steps import step_states
 from sensx_sc.evaluators.stem.sweep import affine_sweep, general_sweep, rows_of
-from sensx_sc.evaluators.stem.walks import cut, families, walk_states
+from sensx_sc.evaluators.stem.turns import cut, families
+from sensx_sc.evaluators.stem.walks import walk_states
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,15 +29,17 @@ if TYPE_CHECKING:
 
     from sensx_sc.evaluators.protocol import Floats, Ints
     from sensx_sc.evaluators.stem.stem import Stem
-    from sensx_sc.evaluators.stem.walks import Chunk, Turns
+    from sensx_sc.evaluators.stem.turns import Turns
+    from sensx_sc.evaluators.stem.walks import Chunk
     from sensx_sc.models.qoi import Response
 
 _WALKS_TOGETHER = 32
 _WALK_BYTES = 2**23  # each of the arrays that a batch of walks needs
-_STEP_BYTES = 2**25  # states before or after the steps of single features
 _CACHE_BYTES = 2**20
 _ROUNDING = {"float64": 1e-11, "float32": 1e-4}  # of a term of a sum, relative to the sum
 _STATE_BYTES = 2**21  # states of the stem that are in memory together: they should stay in cache
+_DEVICE_BYTES = 2**26  # the same on a GPU, which wants large batches
+_MOST_STATES = 16_384
 
 
 class StemEvaluator(DenseEvaluator):
@@ -205,22 +208,13 @@ class StemEvaluator(DenseEvaluator):
                 cells = torch.as_tensor(cell[walks], device=self._device)
                 moves = self._moves(self._tensor(x), cells, features, endpoint[walks])
                 targets = target[cell[walks]]
-                many = max(_STEP_BYTES // (len(targets) * self.stem.width * 8), 1)
-                for first in range(0, len(chosen), many):
-                    part = slice(first, first + many)
-                    before, after = step_states(
-                        self.stem,
-                        start[cells],
-                        moves,
-                        features,
-                        order[walks],
-                        turns,
-                        chosen[part],
-                        self._length(turns, self.stem),
-                    )
+                pairs = step_states(
+                    self.stem, start[cells], moves, features, order[walks], turns, chosen
+                )
+                for some, low, high, signs in pairs:
                     with np.errstate(invalid="ignore"):
-                        moved = self._q(after, targets) - self._q(before, targets)
-                    change[walks, part] = moved.T
+                        moved = self._q(high, targets) - self._q(low, targets)
+                    change[walks, some] = (moved * signs.cpu().numpy()).T
         return change
 
     def alive(self, free: Ints) -> NDArray[np.bool_]:
@@ -253,8 +247,11 @@ class StemEvaluator(DenseEvaluator):
         return max(self._at_once(stem) // beside, 1)
 
     def _at_once(self, stem: Stem) -> int:
-        """States in memory together: they should stay in cache."""
-        return int(np.clip(_STATE_BYTES // (stem.width * self.dtype.itemsize), 64, 16_384))
+        """States in memory together."""
+        on_cpu = self._device.type == "cpu"
+        most = _MOST_STATES if on_cpu else _MOST_STATES * (_DEVICE_BYTES // _STATE_BYTES)
+        size = (_STATE_BYTES if on_cpu else _DEVICE_BYTES) // (stem.width * self.dtype.itemsize)
+        return int(np.clip(size, 64, most))
 
     def _moves(self, x: Tensor, cell: Tensor, features: Tensor, endpoint: Floats) -> list[Tensor]:
         """How far phi moves at the step of each feature, (W, F) for each branch."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sensx_sc.evaluators.graph.bends import Bends
-    from sensx_sc.evaluators.stem.walks import Turns
+    from sensx_sc.evaluators.stem.turns import Turns
 
 _LEAST_UNITS = 32
 _NARROWER = 0.8  # of the work of a whole head: above it nothing is gained

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from sensx_sc.evaluators.stem.walks import in_shared_order, lower_states, signs
+from sensx_sc.evaluators.stem.segments import Segments, in_shared_order
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sensx_sc.evaluators.graph.bends import Affine
     from sensx_sc.evaluators.protocol import Ints
     from sensx_sc.evaluators.stem.stem import Stem
-    from sensx_sc.evaluators.stem.walks import Turns
+    from sensx_sc.evaluators.stem.turns import Turns
 
 _STRETCH = 256  # steps between states that are known, at least
 _BYTES = 2**25  # of the states at the ends of all stretches
@@ -80,8 +80,8 @@ def reach_of_walks(
             net[k].addmm_(here, rows)
             total[k].addmm_(here.abs(), rows.abs_())
     first = torch.stack(torch.split(start, width, dim=1)).sum(dim=0)
-    low = lower_states(first, net, cuts[:-1], turns)
-    return Reach(low.add_(net.mul_(signs(turns, net) / 2)), total.div_(2))
+    segments = Segments(first, net, cuts, turns)
+    return Reach(segments.lower().add_(net.mul_(segments.signs / 2)), total.div_(2))
 
 
 def _cuts(turns: Turns, length: int) -> Ints:

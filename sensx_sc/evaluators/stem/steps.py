@@ -11,20 +11,23 @@ import numpy as np
 import torch
 from torch.nn.functional import embedding_bag
 
-from sensx_sc.evaluators.stem.walks import (
-    in_shared_order,
-    lower_states,
-    signs,
-    totals_of,
-    wide,
-)
+from sensx_sc.evaluators.stem.segments import Segments, in_shared_order, totals_of, wide
+from sensx_sc.evaluators.stem.turns import cut
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
 
     from sensx_sc.evaluators.protocol import Ints
     from sensx_sc.evaluators.stem.stem import Stem
-    from sensx_sc.evaluators.stem.walks import Turns
+    from sensx_sc.evaluators.stem.turns import Turns
+
+    Pairs = tuple[Ints, Tensor, Tensor, Tensor]
+    """Which of the chosen features, (U,); states on both sides of their steps, (U, W, width); and
+    1 for walks that step from the first to the second, -1 for the others, (W,)."""
+
+_BYTES = 2**21  # states on one side of some steps: they should stay in cache
 
 
 def step_states(
@@ -35,57 +38,74 @@ def step_states(
     order: Ints,
     turns: Turns | None,
     chosen: Ints,
-    length: int,
-) -> tuple[Tensor, Tensor]:
-    """States before and after the steps of the U chosen features, each (U, W, width).
+) -> Iterator[Pairs]:
+    """States on both sides of the steps of the chosen features, a few features at a time.
 
     Parameters
     ----------
     chosen
-        Positions into ``features``, (U,).
-    length
-        Steps whose rows of A are in memory together; the other parameters are those of
+        Positions into ``features``, (U,); the other parameters are those of
         :func:`~sensx_sc.evaluators.stem.walks.walk_states`.
     """
-    at = torch.as_tensor(chosen, device=features.device)
-    own = torch.cat(
-        [
-            branch.weight[features[at]][:, None] * move[:, at].T[:, :, None]
-            for branch, move in zip(stem.branches, moves, strict=True)
-        ],
-        dim=2,
-    )
+    many = max(_BYTES // (8 * len(start) * stem.width), 1)
     if turns is None:
-        before = _before_apart(stem, start, moves, features, order, chosen)
-        return before.to(start.dtype), (before + own).to(start.dtype)
-    low = _low_together(stem, start, moves, features, turns, chosen, length)
-    sign = signs(turns, low)
-    high = low + sign * own
-    ahead = sign > 0
-    before, after = torch.where(ahead, low, high), torch.where(ahead, high, low)
-    return before.to(start.dtype), after.to(start.dtype)
+        return _apart(stem, start, moves, features, order, chosen, many)
+    return _together(stem, start, moves, features, turns, chosen, many)
 
 
-def _low_together(
+def _own(stem: Stem, moves: list[Tensor], features: Tensor, chosen: Ints) -> Tensor:
+    """How far the steps of the chosen features move a state, (U, W, width)."""
+    at = torch.as_tensor(chosen, device=features.device)
+    parts = [
+        branch.weight[features[at]][:, None] * move[:, at].T[:, :, None]
+        for branch, move in zip(stem.branches, moves, strict=True)
+    ]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+
+
+def _together(
     stem: Stem,
     start: Tensor,
     moves: list[Tensor],
     features: Tensor,
     turns: Turns,
     chosen: Ints,
-    length: int,
-) -> Tensor:
-    """States on the lower side of each chosen feature in the order that the walks share."""
+    many: int,
+) -> Iterator[Pairs]:
+    """Walks of related orders, along the order that they share."""
     n_steps = len(turns.base)
     position = np.empty(n_steps, dtype=np.int64)
     position[turns.base] = np.arange(n_steps)
     where = position[chosen]
-    cuts = np.unique(np.concatenate([[0, n_steps], turns.turn, where, where + 1]))
+    cuts = np.unique(np.concatenate([[0, n_steps], turns.turn, where]))
     shared = in_shared_order(moves, turns.base, np.arange(len(start)))
     base = features[torch.as_tensor(turns.base, device=features.device)]
-    totals = totals_of(stem, shared, base, cuts, length)
-    lower = lower_states(wide(start), totals, cuts[:-1], turns)
-    return lower[torch.as_tensor(np.searchsorted(cuts, where), device=lower.device)]
+    totals = totals_of(stem, shared, base, cuts)
+    segments = Segments(wide(start), totals, cuts, turns)
+    number = torch.as_tensor(np.searchsorted(cuts, where), device=features.device)
+    for part in cut(len(chosen), many):
+        low = segments.lower(number[part])
+        high = low + segments.signs * _own(stem, moves, features, chosen[part])
+        which = np.arange(part.start, part.stop)
+        yield which, low.to(start.dtype), high.to(start.dtype), segments.signs[:, 0]
+
+
+def _apart(
+    stem: Stem,
+    start: Tensor,
+    moves: list[Tensor],
+    features: Tensor,
+    order: Ints,
+    chosen: Ints,
+    many: int,
+) -> Iterator[Pairs]:
+    """Walks of unrelated orders: all steps are forward."""
+    forward = wide(start.new_ones(len(start)))
+    before = _before_apart(stem, start, moves, features, order, chosen)
+    for part in cut(len(chosen), many):
+        after = before[part] + _own(stem, moves, features, chosen[part])
+        which = np.arange(part.start, part.stop)
+        yield which, before[part].to(start.dtype), after.to(start.dtype), forward
 
 
 def _before_apart(

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from sensx_sc.evaluators.stem.segments import Segments, in_shared_order, totals_of, wide
+from sensx_sc.evaluators.stem.turns import Turns, cut
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
     from torch import Tensor
 
     from sensx_sc.evaluators.protocol import Ints
@@ -25,27 +27,6 @@ if TYPE_CHECKING:
 
 _LEAST_FOR_GROUPS = 16  # outputs of a stem: the same whatever walks are beside each other
 _GROUP = 8  # steps
-_LEAST_RELATED = 4  # walks whose orders are worth unrolling together
-_GLANCE = 16  # steps that are compared first
-
-
-@dataclass(frozen=True)
-class Turns:
-    """Orders that are one order, rotated and perhaps reversed.
-
-    Attributes
-    ----------
-    base
-        The order, (F,).
-    turn
-        Where in it each walk starts, (W,).
-    backward
-        Which walks go the other way: from just before their turn downwards, (W,).
-    """
-
-    base: Ints
-    turn: Ints
-    backward: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -66,49 +47,6 @@ class Chunk:
     rows: Tensor
     walks: Ints
     first: Ints
-
-
-def families(order: Ints, most: int) -> Iterator[tuple[slice, Turns | None]]:
-    """Cut walks (W, F) into consecutive ones of related orders, or at most ``most`` of others."""
-    first, alone = 0, 0
-    while first < len(order):
-        turns = _related(order[first:])
-        if len(turns.turn) >= _LEAST_RELATED:
-            for part in cut(first, most, alone):
-                yield part, None
-            yield slice(first, first + len(turns.turn)), turns
-            alone = first + len(turns.turn)
-        first += len(turns.turn) if len(turns.turn) >= _LEAST_RELATED else 1
-    for part in cut(len(order), most, alone):
-        yield part, None
-
-
-def cut(stop: int, most: int, start: int = 0) -> Iterator[slice]:
-    """Consecutive parts of at most ``most`` each."""
-    for first in range(start, stop, most):
-        yield slice(first, min(first + most, stop))
-
-
-def _related(order: Ints) -> Turns:
-    """The walks from the first on whose orders are the first's, rotated or reversed."""
-    base = order[0]
-    size = len(base)
-    position = np.empty(size, dtype=np.int64)
-    position[base] = np.arange(size)
-    turn, backward = [0], [False]
-    for other in order[1:]:
-        start = int(position[other[0]])
-        for sign in (1, -1):
-            steps = (start + sign * np.arange(min(_GLANCE, size))) % size
-            if np.array_equal(base[steps], other[: len(steps)]) and np.array_equal(
-                base[(start + sign * np.arange(size)) % size], other
-            ):
-                turn.append(start if sign == 1 else (start + 1) % size)
-                backward.append(sign == -1)
-                break
-        else:
-            break
-    return Turns(base, np.array(turn), np.array(backward))
 
 
 def walk_states(
@@ -177,11 +115,6 @@ def _whole(rows: int, tile: int) -> int:
     return -(-rows // tile) * tile
 
 
-def wide(values: Tensor) -> Tensor:
-    """A copy in float64, or in what the device has."""
-    return values.to(torch.float32 if values.device.type == "mps" else torch.float64, copy=True)
-
-
 def _apart(
     room: _Room, moves: list[Tensor], features: Tensor, order: Ints, length: int
 ) -> Iterator[Chunk]:
@@ -216,9 +149,9 @@ def _together(
     moves = in_shared_order(moves, turns.base, walks)
     n_steps = len(turns.base)
     cuts = np.unique(np.concatenate([[0, n_steps], turns.turn]))
-    totals = totals_of(room.stem, moves, features, cuts, length)
+    totals = totals_of(room.stem, moves, features, cuts)
     start = room.start[torch.as_tensor(walks, device=features.device)]
-    before = lower_states(start, totals, cuts[:-1], turns)
+    before = Segments(start, totals, cuts, turns).lower()
     for (low, high), state in zip(itertools.pairwise(cuts.tolist()), before, strict=True):
         for part in cut(high, length, low):
             size = part.stop - part.start
@@ -236,67 +169,6 @@ def _together(
             first = (part.start - turns.turn) % n_steps
             first[ahead:] = n_steps - 1 - (part.stop - 1 - turns.turn[ahead:]) % n_steps
             yield room.chunk(size, walks, first)
-
-
-def in_shared_order(moves: list[Tensor], base: Ints, walks: Ints) -> list[Tensor]:
-    """Moves (F, walks) of some walks, in the order that they share."""
-    order = torch.as_tensor(base, device=moves[0].device)
-    at = torch.as_tensor(walks, device=moves[0].device)
-    return [move[at][:, order].T.contiguous() for move in moves]
-
-
-def lower_states(start: Tensor, totals: Tensor, starts: Ints, turns: Turns) -> Tensor:
-    """The state of each walk at the lower end of each segment, (S, W, width).
-
-    For a walk that goes backward that is the end at which it leaves the segment.
-
-    Parameters
-    ----------
-    start
-        States of the inputs, (W, width).
-    totals
-        How far the segments move each walk, (S, W, width).
-    starts
-        Where the segments start in the shared order, (S,); every turn is one of them.
-    """
-    n = len(starts)
-    passed = torch.cat([torch.zeros_like(totals[:1]), totals.cumsum(dim=0)])
-    turned = np.searchsorted(starts, turns.turn)
-    at = torch.as_tensor(turned, device=totals.device)
-    since = passed[:n] - passed[at, torch.arange(len(at), device=totals.device)]
-    around = (np.arange(n)[:, None] >= turned) == turns.backward  # past the end of the order
-    sign = signs(turns, totals)
-    more = torch.as_tensor(around, device=totals.device).to(totals.dtype)
-    return start + sign * since + more[:, :, None] * passed[-1]
-
-
-def signs(turns: Turns, like: Tensor) -> Tensor:
-    """1 for walks that go forward along the shared order, -1 for the others, (W, 1)."""
-    sign = np.where(turns.backward, -1.0, 1.0)
-    return torch.as_tensor(sign, dtype=like.dtype, device=like.device)[:, None]
-
-
-def totals_of(stem: Stem, moves: list[Tensor], features: Tensor, cuts: Ints, length: int) -> Tensor:
-    """How far the segments between cuts move each walk, (S, W, width).
-
-    Parameters
-    ----------
-    moves, features
-        In the shared order: (F, W) for each branch, and (F,).
-    length
-        Steps whose rows of A are in memory together.
-    """
-    totals = []
-    for a, b in itertools.pairwise(cuts.tolist()):
-        parts = []
-        for part in cut(b, length, a):
-            moved = [
-                move[part].T @ branch.weight.index_select(0, features[part])
-                for branch, move in zip(stem.branches, moves, strict=True)
-            ]
-            parts.append(wide(torch.cat(moved, dim=1)))
-        totals.append(parts[0] if len(parts) == 1 else torch.stack(parts).sum(dim=0))
-    return torch.stack(totals)
 
 
 def _accumulate(states: Tensor, before: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from sensx_sc.evaluators.graph.bends import Affine
 from sensx_sc.evaluators.stem import reach
 from sensx_sc.evaluators.stem.reach import Reach, reach_of_walks
 from sensx_sc.evaluators.stem.stem import Branch, Stem
-from sensx_sc.evaluators.stem.walks import families
+from sensx_sc.evaluators.stem.turns import families
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -17,7 +17,7 @@ from sensx_sc.evaluators import DenseEvaluator
 from sensx_sc.evaluators.choose import choose_evaluator
 from sensx_sc.evaluators.stem import evaluator
 from sensx_sc.evaluators.stem.evaluator import StemEvaluator
-from sensx_sc.evaluators.stem.walks import families
+from sensx_sc.evaluators.stem.turns import families
 from sensx_sc.models.qoi import make_response
 
 if TYPE_CHECKING:
