@@ -11,7 +11,7 @@ STATUSES: tuple[Status, ...] = get_args(Status)
 ATTRIBUTED: tuple[Status, ...] = ("resolved", "left_censored", "unsaturated")
 """Statuses whose cells are walked and have values; the rows of all others are NaN."""
 
-Statistic = Literal["value", "mean", "std", "change", "shapley", "se", "n"]
+Statistic = Literal["value", "mean", "std", "change", "shapley", "se", "change_se", "n"]
 STATISTICS: tuple[Statistic, ...] = get_args(Statistic)
 """What walks yield for every cell and feature."""
 

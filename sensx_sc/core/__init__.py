@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from sensx_sc.core.agreement import spearman, spearman_brown, top_k_overlap
 from sensx_sc.core.calibration import calibrate, delta_grid
 from sensx_sc.core.domain import Domain, make_domain
 from sensx_sc.core.explain import explain
 from sensx_sc.core.explanation import Explanation
+from sensx_sc.core.intervals import bounded_interval, confidence_sequence
 from sensx_sc.core.plan import Plan, plan
+from sensx_sc.core.racing import Verdict, certify
 from sensx_sc.core.sampling import make_design
 from sensx_sc.core.statistics import interval, ranks
 from sensx_sc.words import STATISTICS, STATUSES
@@ -17,7 +20,11 @@ __all__ = [
     "Domain",
     "Explanation",
     "Plan",
+    "Verdict",
+    "bounded_interval",
     "calibrate",
+    "certify",
+    "confidence_sequence",
     "delta_grid",
     "explain",
     "interval",
@@ -25,4 +32,7 @@ __all__ = [
     "make_domain",
     "plan",
     "ranks",
+    "spearman",
+    "spearman_brown",
+    "top_k_overlap",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -11,8 +11,9 @@ from sensx_sc.core.explanation import Explanation
 from sensx_sc.core.precision import choose_precision, probe_steps, sweep_precision
 from sensx_sc.core.racing import Race, Verdict, race
 from sensx_sc.core.sampling import cell_key, uniforms
-from sensx_sc.core.screening import screen
+from sensx_sc.core.screening import Screening, screen
 from sensx_sc.core.statistics import Tally, ranking_score, ranks
+from sensx_sc.core.stopping import Stability, walk_until_stable
 from sensx_sc.core.walks import Walker, walk
 from sensx_sc.core.workers import in_order, n_workers
 from sensx_sc.words import ATTRIBUTED, STATISTICS
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from sensx_sc.core.audit import Audit
     from sensx_sc.core.calibration import Calibration
     from sensx_sc.core.preparation import Run
-    from sensx_sc.core.screening import Screening
+
+Note: TypeAlias = Verdict | Screening | Stability
+"""What there is to say of the walks of an input."""
 
 _NUMBERS_AT_ONCE = 2**22  # random numbers of a calibration that are in memory together
 
@@ -58,7 +61,7 @@ def attribute(
     ]
     walkers = _walkers(x, target, seeds, q_x, calibrations, chosen, run)
     advance((len(x) - len(walkers)) * run.design.n_walks * len(run.domain.free))
-    notes: dict[int, Verdict | Screening | None] = {}
+    notes: dict[int, Note | None] = {}
     for name in run.evaluators:
         of_type = [i for i in walkers if chosen[i][0] == name]
         made = _walk([walkers[i] for i in of_type], name, run, advance)
@@ -82,7 +85,7 @@ def failure(target: Ints, output_names: tuple[str, ...], message: str, run: Run)
 
 def _walk(
     walkers: list[Walker], name: str, run: Run, advance: Callable[[int], object]
-) -> Sequence[Verdict | Screening | None]:
+) -> Sequence[Note | None]:
     """Fill the tallies with one type of rows; what there is to say of each input."""
     options, evaluator, domain, design = run.options, run.evaluators[name], run.domain, run.design
     how: dict[str, Any] = {"seed": options.seed, "min_step": options.min_step, "advance": advance}
@@ -93,6 +96,8 @@ def _walk(
     if options.top_k is not None:
         wanted = Race(options.top_k, options.alpha, options.rank_by)
         return race(walkers, evaluator, domain, design, wanted, **how)
+    if run.until_stable:
+        return walk_until_stable(walkers, evaluator, domain, design, options.rank_by, **how)
     walk(walkers, evaluator, domain, design, **how)
     return [None] * len(walkers)
 
@@ -178,7 +183,7 @@ def _assemble(
     calibrations: list[Calibration],
     chosen: list[tuple[str, float]],
     walkers: dict[int, Walker],
-    notes: dict[int, Verdict | Screening | None],
+    notes: dict[int, Note | None],
     run: Run,
 ) -> Explanation:
     shape = (len(calibrations), run.domain.n_features)
@@ -189,12 +194,16 @@ def _assemble(
     }
     below_noise = np.zeros(shape, dtype=bool)
     coverage = np.full(shape[0], np.nan)
+    n_walks = np.zeros(shape[0], dtype=np.int64)
+    reliability, overlap = np.full((2, shape[0]), np.nan)
+    settled = np.zeros(shape[0], dtype=bool)
     floors = np.array([floor for _, floor in chosen])
     for i, walker in walkers.items():
         for name, values in walker.tally.statistics().items():
             arrays[name][i, free] = values
         below_noise[i, free] = walker.tally.largest_dq <= floors[i]
         coverage[i] = walker.inside / walker.ends
+        n_walks[i] = walker.tally.n_walks.max()
     top_k_gap = np.full(shape[0], np.nan)
     certified = np.zeros(shape[0], dtype=bool)
     undecided = np.zeros(shape[0], dtype=np.int64)
@@ -205,6 +214,9 @@ def _assemble(
         if isinstance(note, Verdict):
             certified[i], top_k_gap[i] = note.certified, note.gap
             undecided[i] = note.n_undecided
+        elif isinstance(note, Stability):
+            reliability[i], overlap[i] = note.reliability, note.overlap
+            settled[i] = note.settled
         elif note is not None:
             estimator[i], audits[i] = note.estimator, note.audit
             exact[i, free] &= note.exact
@@ -227,6 +239,10 @@ def _assemble(
         top_k_certified=certified,
         top_k_gap=top_k_gap,
         n_undecided=undecided,
+        n_walks=n_walks,
+        reliability=reliability,
+        overlap=overlap,
+        settled=settled,
         estimator=tuple(estimator),
         exact=exact,
         audits=tuple(audits),

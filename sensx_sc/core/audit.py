@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import hypergeom, rankdata
+from scipy.stats import hypergeom
+
+from sensx_sc.core.agreement import TIE, spearman, tied
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +39,6 @@ CONFIDENCE = 0.95
 
 _FEWEST = 20  # sampled features; fewer are joined by the candidates
 _REPETITIONS = 64
-_TIE = 9  # digits of the largest value: what is beyond them is rounding
 _SIGMAS = 1.645
 
 
@@ -137,7 +138,7 @@ def audit(estimated: Floats, exact: Floats, se: Floats, top: Ints, sampled: Ints
         msg = "no feature has an exact value with a standard error to hold it against"
         return Audit(np.nan, np.nan, np.nan, 0, n_others, passed=False, message=msg)
     at = np.concatenate([top, sampled])
-    a, b = _tied(estimated[at]), _tied(exact[at])
+    a, b = tied(estimated[at]), tied(exact[at])
     # Each sampled feature stands for as many of the others.
     stands_for = n_others / len(sampled) if len(sampled) else 0.0
     weight = np.concatenate([np.ones(len(top)), np.full(len(sampled), stands_for)])
@@ -183,12 +184,6 @@ def _check(estimated: Floats, top: Ints, sampled: Ints, k: int) -> None:
         raise ValueError(msg)
 
 
-def _tied(values: Floats) -> Floats:
-    """Values without the digits that are rounding, so that equal ones are tied."""
-    largest = float(values.max())
-    return np.round(values / largest, _TIE) * largest if largest > 0 else values
-
-
 def _ratio(exact: float, estimated: float) -> float:
     if estimated > 0:
         return exact / estimated
@@ -200,15 +195,6 @@ def _difference(estimated: Floats, exact: Floats) -> float:
     return _ratio(
         float(np.sqrt(np.mean((exact - estimated) ** 2))), float(np.sqrt(np.mean(exact**2)))
     )
-
-
-def _spearman(a: Floats, b: Floats) -> float:
-    one, other = rankdata(a), rankdata(b)
-    one, other = one - one.mean(), other - other.mean()
-    size = float(np.sqrt((one @ one) * (other @ other)))
-    if size == 0:  # one of them is constant
-        return 1.0 if one @ one == other @ other else 0.0
-    return float(one @ other) / size
 
 
 def _in_common(a: Floats, b: Floats, k: int) -> float:
@@ -224,9 +210,9 @@ def _rank_correlation(a: Floats, b: Floats, noise: Floats) -> tuple[float, bool,
     The correction for attenuation: with c the correlation of b and b with its noise once more,
     c^2 = 1 / (1 + r), a share r of b is noise, and sqrt(1 - r) the most that any a can reach.
     """
-    again = _repeated(_spearman, b, noise)
+    again = _repeated(spearman, b, noise)
     reach = float(np.sqrt(max(2 - again**-2, 0.0))) if again > 0 else 0.0
-    corrected = min(_spearman(a, b) / max(reach, NOISIEST), 1.0)
+    corrected = min(spearman(a, b) / max(reach, NOISIEST), 1.0)
     fine = corrected >= SPEARMAN or _difference(a, b) <= CLOSE
     return corrected, fine, reach >= NOISIEST
 
@@ -269,7 +255,7 @@ def _missed(exact: Floats, se: Floats, top: Ints, sampled: Ints, k: int, n_other
     if not len(top):
         return n_others
     threshold = np.sort(exact[top])[-min(k, len(top))]
-    could = exact[sampled] + _SIGMAS * se[sampled] > threshold * (1 + 10.0**-_TIE)
+    could = exact[sampled] + _SIGMAS * se[sampled] > threshold * (1 + 10.0**-TIE)
     seen = int(np.count_nonzero(could))
     low, high = seen, n_others - (len(sampled) - seen)
     while low < high:  # the largest total that is still possible

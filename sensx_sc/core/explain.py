@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from sensx_sc.core.arrays import as_rows
 from sensx_sc.core.attribution import attribute
 from sensx_sc.core.explanation import joined
-from sensx_sc.core.preparation import Options, block_size, outputs, prepare, read
+from sensx_sc.core.preparation import MAX_WALKS, Options, block_size, outputs, prepare, read
 from sensx_sc.models.qoi import resolve_target
 from sensx_sc.settings import settings
 
@@ -38,13 +38,14 @@ def explain(
     deltas: ArrayLike | str = "auto",
     tau: float = 0.1,
     n_samples: int = 1000,
-    n_walks: int = 200,
+    n_walks: int | Literal["auto"] = 200,
     design: DesignName = "balanced",
     refine_tol: float | None = None,
     min_step: float = 0.0,
     rank_by: RankBy = "value",
     estimator: Estimator = "walks",
     top_k: int | None = None,
+    max_walks: int = MAX_WALKS,
     alpha: float = 0.05,
     out_of_domain: OutOfDomain = "raise",
     names: Sequence[str] | None = None,
@@ -83,7 +84,10 @@ def explain(
     n_samples
         Random points a scale.
     n_walks
-        Walks an input, rounded up to whole blocks of the design.
+        Walks an input, rounded up to whole blocks of the design. ``"auto"``: as many as make the
+        ranking stable, ``max_walks`` at most: two halves of the walks correlate (Spearman-Brown
+        corrected) at .99 and share .8 of their top 50 (of a fifth of the features, if fewer), or
+        with ``top_k`` until these are certified.
     design
         ``"balanced"`` (blocks of 20 walks that balance each other), ``"uniform"`` (independent
         walks, the paper's) or ``"sobol"`` (Sobol endpoints, at most 21,201 features).
@@ -101,6 +105,8 @@ def explain(
     top_k
         Race for so many features: ``n_walks`` becomes the most walks that any feature gets, and
         only features whose place among the top k is in doubt get more than the first ones.
+    max_walks
+        The budget of ``n_walks="auto"``.
     alpha
         Probability that a certified top k is allowed to be wrong.
     out_of_domain
@@ -158,6 +164,7 @@ def explain(
         rank_by=rank_by,
         estimator=estimator,
         top_k=top_k,
+        max_walks=max_walks,
         alpha=alpha,
         precision=settings.precision if precision is None else precision,
         seed=settings.seed if seed is None else seed,

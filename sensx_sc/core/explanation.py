@@ -36,6 +36,8 @@ class Explanation:
         Shapley value of q(x) - E q(endpoint); a row sums to q(x) - mean q(endpoint).
     se
         Standard error of ``value`` from the means of independent blocks of walks.
+    change_se
+        The same of ``change``.
     n
         Steps that counted.
     below_noise
@@ -72,6 +74,12 @@ class Explanation:
         certified, NaN without a race, (C,).
     n_undecided
         Features on neither side for sure, (C,).
+    n_walks
+        Most walks that a feature got, (C,).
+    reliability, overlap, settled
+        With ``n_walks="auto"``: rank correlation of two halves of the walks, corrected for their
+        length; share of their top k in common; both are as high as the criterion asks
+        (:mod:`sensx_sc.core.stopping`), (C,). Otherwise NaN and False.
     estimator
         ``"walks"``, or ``"gradient"`` where values come from backward passes, (C,).
     exact
@@ -95,6 +103,7 @@ class Explanation:
     change: Floats
     shapley: Floats
     se: Floats
+    change_se: Floats
     n: Ints
     below_noise: Bools
     delta_star: Floats
@@ -111,6 +120,10 @@ class Explanation:
     top_k_certified: Bools
     top_k_gap: Floats
     n_undecided: Ints
+    n_walks: Ints
+    reliability: Floats
+    overlap: Floats
+    settled: Bools
     estimator: tuple[str, ...]
     exact: Bools
     audits: tuple[Audit | None, ...]

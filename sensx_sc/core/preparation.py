@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 _N_PROBES = 6
 _MOST_ROWS = 16_384
+MAX_WALKS = 2000
+"""Walks that an input gets at most where their number is left to the criterion."""
 _MOST_INPUTS = 1024
 ARRAYS_AN_INPUT = 28  # float64 rows that an explained input occupies while its block is open
 _GRADIENT_ARRAYS = 4  # rows, endpoints, gradients and steps of a pass
@@ -57,6 +59,7 @@ class Options:
     rank_by: RankBy = "value"
     estimator: Estimator = "walks"
     top_k: int | None = None
+    max_walks: int = MAX_WALKS
     alpha: float = 0.05
     precision: Precision = "auto"
     seed: int = 0
@@ -90,6 +93,7 @@ _NUMBERS: tuple[tuple[str, type, Callable[[Any], bool], str], ...] = (
     ("n_samples", int, lambda v: v >= 2, "a whole number of at least 2"),
     ("refine_tol", float, lambda v: v > 0, "None or positive"),
     ("top_k", int, lambda v: v >= 1, "None or a whole number of at least 1"),
+    ("max_walks", int, lambda v: v >= 1, "a whole number of at least 1"),
     ("alpha", float, lambda v: 0 < v < 1, "between 0 and 1"),
     ("min_step", float, lambda v: 0 <= v < 1, "at least 0 and below 1"),
     ("seed", int, lambda v: 0 <= v < 2**64, "a whole number from 0 to 2**64 - 1"),
@@ -121,6 +125,7 @@ class Run:
     deltas: Floats
     extend: bool
     design: Design
+    until_stable: bool
     options: Options
     evaluators: dict[str, Evaluator]
     gradients: dict[str, Gradients]
@@ -145,6 +150,7 @@ class Run:
             "design": self.design.name,
             "block": self.design.block,
             "n_blocks": self.design.n_blocks,
+            "until_stable": self.until_stable,
             "n_features": self.domain.n_features,
             "n_tested": len(self.domain.free),
             "out_of_domain": self.out_of_domain,
@@ -162,7 +168,7 @@ def prepare(
     mask: ArrayLike | None,
     qoi: Qoi | Callable[[Floats], Any],
     deltas: ArrayLike | str,
-    n_walks: int,
+    n_walks: int | str,
     design: DesignName,
     out_of_domain: OutOfDomain,
     names: Sequence[str] | None,
@@ -180,7 +186,8 @@ def prepare(
         out_of_domain in OUT_OF_DOMAIN, "out_of_domain", out_of_domain, f"one of {OUT_OF_DOMAIN}"
     )
     grid, extend = delta_grid(deltas)
-    plan = make_design(design, n_walks, n)
+    until_stable = _is_auto(n_walks, options)
+    plan = make_design(design, options.max_walks if until_stable else n_walks, n)  # type: ignore[arg-type]
     if options.estimator != "walks" and plan.n_blocks < 2:
         msg = (
             f"`estimator` {options.estimator!r} needs at least two blocks of walks to be audited; "
@@ -210,6 +217,7 @@ def prepare(
         grid,
         extend,
         plan,
+        until_stable,
         options,
         evaluators,
         gradients,
@@ -269,6 +277,22 @@ def _gradients(
         )
         raise ValueError(msg)
     return {}, f"gradients are not used: {why_not}"
+
+
+def _is_auto(n_walks: int | str, options: Options) -> bool:
+    """Whether the number of walks is left to the criterion."""
+    if not isinstance(n_walks, str):
+        return False
+    if n_walks != "auto":
+        msg = f"`n_walks` must be 'auto' or a whole number of at least 1; got {n_walks!r}."
+        raise ValueError(msg)
+    if options.estimator != "walks":
+        msg = (
+            f"`n_walks` 'auto' needs estimator='walks'; got {options.estimator!r}. Give a number "
+            "of walks."
+        )
+        raise ValueError(msg)
+    return True
 
 
 def _try(model: Model, example: Floats) -> None:

@@ -81,6 +81,44 @@ class Verdict:
     n_undecided: int
 
 
+def certify(score: Floats, low: Floats, high: Floats, k: int) -> tuple[Verdict, Ints]:
+    """Whether a threshold separates the intervals of the top k from those of all others.
+
+    If all intervals hold at once (with a level of alpha / F each, say), so does the certificate.
+
+    Parameters
+    ----------
+    score, low, high
+        Scores and the ends of their intervals, (F,); NaN for features that are not known.
+    k
+        Size of the top.
+
+    Returns
+    -------
+    The verdict, and the features whose side is in doubt: indices, ascending.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sensx_sc.core import certify
+    >>> score = np.array([5.0, 4.0, 1.0])
+    >>> certify(score, score - 1, score + 1, 2)[0]
+    Verdict(certified=True, gap=-0.25, n_undecided=0)
+    """
+    place = ranks(score)
+    inside = (place > 0) & (place <= k)
+    known = place > k
+    if not inside.any() or not ((place > k) | (place == 0)).any():
+        return Verdict(certified=True, gap=-np.inf, n_undecided=0), np.arange(0)
+    highest = float(high[known].max(initial=-np.inf))
+    lowest = float(low[inside].min())
+    # Ties of exact scores are decided by the rank, as everywhere.
+    doubtful = np.flatnonzero((inside & (low < highest)) | (known & (high > lowest)))
+    size = float(score[inside].min())
+    gap = (highest - lowest) / size if size > 0 else highest - lowest
+    return Verdict(len(doubtful) == 0, gap, len(doubtful)), doubtful
+
+
 def looks(n_blocks: int, block: int = 20) -> list[int]:
     """Blocks of walks after which the race is looked at, in ever larger steps.
 
@@ -220,28 +258,12 @@ class _Standing:
             score, se = self.tally.value(), self.tally.value_error()
         else:
             score = self.tally.change()
-            se = self.tally.change_error(self.design.block)
+            se = self.tally.change_error()
         n_blocks = self.tally.n_walks // self.design.block
         if self._usual is None:
             self._usual = self._spreads(score, se, n_blocks)
         low, high = self._interval(score, se, n_blocks)
-        place = ranks(score)
-        k = self.wanted.top_k
-        inside = (place > 0) & (place <= k)
-        others = (place > k) | (place == 0)
-        if not others.any() or not inside.any():
-            self.verdict = Verdict(certified=True, gap=-np.inf, n_undecided=0)
-            self.doubtful = np.arange(0)
-            return False
-        known = others & ~np.isnan(score)
-        highest = float(high[known].max(initial=-np.inf))
-        lowest = float(low[inside].min())
-        # Ties of exact scores are decided by the rank, as everywhere.
-        doubtful = (inside & (low < highest)) | (known & (high > lowest))
-        self.doubtful = np.flatnonzero(doubtful)
-        size = float(score[inside].min())
-        gap = (highest - lowest) / size if size > 0 else highest - lowest
-        self.verdict = Verdict(len(self.doubtful) == 0, gap, len(self.doubtful))
+        self.verdict, self.doubtful = certify(score, low, high, self.wanted.top_k)
         return not self.verdict.certified
 
     def _interval(self, score: Floats, se: Floats, n_blocks: Ints) -> tuple[Floats, Floats]:

@@ -90,7 +90,7 @@ def screen(
         finite, estimated, exact, chosen, at, strict=True
     ):
         walker.not_finite += other.not_finite
-        se = _error(other, options, design)
+        se = _error(other, options)
         verdict = audit(values, _statistic(other, options), se, *parts, k)
         known = np.zeros(len(domain.free), dtype=bool)
         if auto and verdict.passed:
@@ -108,7 +108,7 @@ def _statistic(walker: Walker, options: Options) -> Floats:
     return walker.tally.change() if options.rank_by == "change" else walker.tally.value()
 
 
-def _error(walker: Walker, options: Options, design: Design) -> Floats:
+def _error(walker: Walker, options: Options) -> Floats:
     if options.rank_by == "change":
-        return walker.tally.change_error(design.block)
+        return walker.tally.change_error()
     return walker.tally.value_error()

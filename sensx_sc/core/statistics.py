@@ -35,12 +35,13 @@ class Tally:
     block_tt: Floats
     block_tn: Floats
     block_nn: Floats
+    blocks_dq: Ints
     block_dq: Floats
 
     @classmethod
     def empty(cls, size: int) -> Tally:
         """Nothing seen yet."""
-        whole = ("n_walks", "n", "n_blocks")
+        whole = ("n_walks", "n", "n_blocks", "blocks_dq")
         zeros: dict[str, Any] = {
             part.name: np.zeros(size, np.int64 if part.name in whole else np.float64)
             for part in fields(cls)
@@ -99,6 +100,7 @@ class Tally:
         self.block_tn += (about * in_block).sum(axis=0)
         self.block_nn += (in_block**2).sum(axis=0)
         moved = absolute.reshape(-1, block, absolute.shape[1]).sum(axis=1)
+        self.blocks_dq = self.blocks_dq + len(moved)
         self.block_dq += ((moved - block * self.centre_dq) ** 2).sum(axis=0)
 
     def statistics(self) -> dict[Statistic, Floats | Ints]:
@@ -110,6 +112,7 @@ class Tally:
             "change": self.change(),
             "shapley": self._a_walk(-self.sum_dq),
             "se": self.value_error(),
+            "change_se": np.where(self.n > 0, self.change_error(), np.nan),
             "n": self.n,
         }
 
@@ -132,9 +135,10 @@ class Tally:
         correction = _ratio(self.n_blocks, self.n_blocks - 1)
         return np.sqrt(np.maximum(spread, 0.0) * correction) / np.maximum(self.n, 1)
 
-    def change_error(self, block: int) -> Floats:
-        """Standard error of ``change`` from the means of blocks of so many walks."""
-        n_blocks = self.n_walks // block
+    def change_error(self) -> Floats:
+        """Standard error of ``change`` from the means of blocks."""
+        n_blocks = self.blocks_dq
+        block = _ratio(self.n_walks, n_blocks)
         off = _ratio(self.sum_abs_dq, n_blocks) - block * self.centre_dq
         spread = _ratio(np.maximum(self.block_dq - n_blocks * off**2, 0.0), n_blocks - 1)
         return np.sqrt(_ratio(spread, n_blocks)) / block

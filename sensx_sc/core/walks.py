@@ -92,6 +92,7 @@ def walk(
     seed: int,
     min_step: float = 0.0,
     blocks: range | None = None,
+    keep: Callable[[int, Floats, Floats], object] | None = None,
     advance: Callable[[int], object] = lambda _: None,
 ) -> None:
     """Walk every input ``design.n_walks`` times and add to its tally.
@@ -105,6 +106,9 @@ def walk(
         Steps shorter than this fraction of delta* times the feature's range are not made.
     blocks
         Only these blocks of the design.
+    keep
+        Told what whole blocks of walks have yielded, each input's in the order of its blocks: which
+        input, the changes of q and the steps, (walks, F) each.
     advance
         Told how many more steps are done.
 
@@ -136,6 +140,8 @@ def walk(
     for made in in_order(work, batches, parallel=evaluator.parallel):
         for steps in made:
             _gather(walkers[steps.walker], steps, design.block)
+            if keep is not None and not steps.not_finite:
+                keep(steps.walker, steps.dq, steps.dx)
             advance(steps.dq.size)
 
 

@@ -31,7 +31,9 @@ def embedding(
     basis: str,
     *,
     color: str,
-    statistic: Literal["value", "mean", "std", "change", "shapley", "se", "n"] = "value",
+    statistic: Literal[
+        "value", "mean", "std", "change", "shapley", "se", "change_se", "n"
+    ] = "value",
     key: str = "sensx",
     ax: Axes | None = None,
 ) -> Axes:

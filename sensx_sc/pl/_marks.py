@@ -60,6 +60,7 @@ def unit(statistic: str, params: Mapping[str, Any]) -> str:
         "std": f"sd of change in {q}\nper unit of expression",
         "shapley": f"Shapley value ({q})",
         "se": f"standard error of |change in {q}|\nper unit of expression",
+        "change_se": f"standard error of |change in {q}|",
         "n": "valid steps",
     }
     return labels.get(statistic, statistic)

@@ -145,7 +145,8 @@ def rankings_table(
         raise ValueError(msg)
     by = rank_by or str(check_stored(adata, key)["params"].get("rank_by", "value"))
     by = by if by in table else "value"
-    error = {"value": "se" if cells is not None else "value_se"}.get(by, "")
+    of_cells = {"value": "se", "change": "change_se"}
+    error = (of_cells if cells is not None else {"value": "value_se"}).get(by, "")
     nothing = pd.Series(np.nan, index=table.index)
     return pd.DataFrame(
         {

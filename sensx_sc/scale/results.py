@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 AVERAGED = ("value", "change", "mean", "shapley", "se")
 WHOLE = ("rank", "n")  # statistics that are counts: int32, 0 = not tested
 _RACE = ("top_k_certified", "top_k_gap", "n_undecided")
+_STABILITY = ("n_walks", "reliability", "overlap", "settled")
 _AUDIT: dict[str, Any] = {
     "passed": False,
     "ratio": np.nan,
@@ -117,6 +118,8 @@ def _table(found: Explanation) -> dict[str, np.ndarray]:
         }
     elif found.params["top_k"] is not None:
         columns |= {name: getattr(found, name) for name in _RACE}
+    elif found.params["until_stable"]:
+        columns |= {name: getattr(found, name) for name in _STABILITY}
     return {name: np.asarray(column) for name, column in columns.items()}
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sensx_sc.scale.results import BlockResult
     from sensx_sc.words import OnError
 
-_LEFT_OUT = ("rows_a_batch", "model", "evaluator")
+_LEFT_OUT = ("rows_a_batch", "model", "evaluator", "max_walks")  # the last is in "n_walks"
 _RAISED = "the model raised"
 _N_PROBES = 8
 

@@ -69,6 +69,15 @@ def _log_advice(results: Results) -> None:
             doubtful,
             n_cells,
         )
+    unsettled = results.n_unsettled
+    if unsettled:
+        logger.info(
+            "sensx: the ranking of %d of %d cells was not yet stable when their walks ended; a "
+            "larger `max_walks` (now %d) may settle it.",
+            unsettled,
+            n_cells,
+            results.run.options.max_walks,
+        )
     unaudited = results.n_failed_audits
     if unaudited:
         logger.warning(

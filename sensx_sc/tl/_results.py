@@ -105,6 +105,12 @@ class Results:
         )
 
     @property
+    def n_unsettled(self) -> int:
+        """How many walked cells used up the budget of walks before their ranking was stable."""
+        tables = [table for table in self._cells if "settled" in table]
+        return sum(int((~table["settled"] & (table["n_walks"] > 0)).sum()) for table in tables)
+
+    @property
     def span(self) -> float:
         """Range of the response over all envelopes."""
         ends = np.concatenate([envelope.ravel() for _, _, envelope in self._envelopes])

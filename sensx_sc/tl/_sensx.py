@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from sensx_sc.core.arrays import as_rows, column_range, pick_rows, stored_sample
 from sensx_sc.core.explain import progress_bar
 from sensx_sc.core.plan import make_plan
-from sensx_sc.core.preparation import Options, block_size, outputs, prepare
+from sensx_sc.core.preparation import MAX_WALKS, Options, block_size, outputs, prepare
 from sensx_sc.models.qoi import resolve_target
 from sensx_sc.pp._selection import (
     aligned,
@@ -61,7 +61,7 @@ def sensx(
     deltas: ArrayLike | str = "auto",
     tau: float = 0.1,
     n_samples: int = 1000,
-    n_walks: int = 200,
+    n_walks: int | Literal["auto"] = 200,
     design: DesignName = "balanced",
     refine_tol: float | None = None,
     min_step: float = 0.0,
@@ -69,6 +69,7 @@ def sensx(
     rank_by: RankBy = "value",
     estimator: Estimator = "walks",
     top_k: int | None = None,
+    max_walks: int = MAX_WALKS,
     alpha: float = 0.05,
     statistics: Sequence[str] = ("value", "rank"),
     batch_size: int | str = "auto",
@@ -119,7 +120,9 @@ def sensx(
     tau
         Change of the response that counts as none, in its units.
     n_samples, n_walks
-        Random points a scale; walks a cell.
+        Random points a scale; walks a cell. ``n_walks="auto"``: as many walks as make the ranking
+        stable, ``max_walks`` at most: two halves of them correlate (Spearman-Brown corrected) at
+        .99 and share .8 of their top 50, or with ``top_k`` until these are certified.
     design
         ``"balanced"``: blocks of 20 walks with rotated and reversed orders and mirrored,
         Latin-hypercube endpoints; ``"uniform"``: independent walks, the paper's; ``"sobol"``:
@@ -141,11 +144,14 @@ def sensx(
         Race for the ``top_k`` genes of each cell by ``rank_by`` (``"value"`` or ``"change"``):
         after the first walks only genes whose place among them is in doubt are evaluated, on
         ``n_walks`` walks at most. The same numbers, much sooner where many walks are needed.
+    max_walks
+        The budget of ``n_walks="auto"``.
     alpha
         Probability that a certified top k is allowed to be wrong.
     statistics
         What to keep for every cell and gene: any of ``"value"``, ``"rank"``, ``"mean"``,
-        ``"std"``, ``"change"``, ``"shapley"``, ``"se"``, ``"n"``; ``"value"`` always is.
+        ``"std"``, ``"change"``, ``"shapley"``, ``"se"``, ``"change_se"``, ``"n"``; ``"value"``
+        always is.
     batch_size
         Rows of one model call; ``"auto"``: a share of ``settings.memory_budget``.
     chunk_size
@@ -179,15 +185,17 @@ def sensx(
     - ``.layers["sensx"]``: SensX values, float32, units of q per unit of expression; NaN = not
       tested (never 0).
     - ``.layers["sensx_rank"]``: int32, 1 = most sensitive, 0 = not tested; ``sensx_mean``,
-      ``sensx_std``, ``sensx_change``, ``sensx_shapley``, ``sensx_se``, ``sensx_n`` if asked for.
+      ``sensx_std``, ``sensx_change``, ``sensx_shapley``, ``sensx_se``, ``sensx_change_se``,
+      ``sensx_n`` if asked for.
     - ``.obsm["sensx_envelope"]``: (n_obs, n_deltas, 2), 1st and 99th percentile of q.
     - ``.var["sensx_lower"]``, ``.var["sensx_upper"]``: the domain used.
     - ``.uns["sensx"]``: ``params``, ``deltas``, ``noise_floor``, ``versions``; ``cells`` (how sure
       delta* of each analysed cell is: certified, bracket, share of walks that end inside the
       envelope, noise floor, precision, why it failed; with ``top_k`` whether its top k is
-      certified, ``top_k_gap`` and the number of undecided genes; with ``estimator`` what its values
-      come from and what the audit says); ``rankings`` (tidy: group,
-      names, rank, value, value_se, change, mean, presence, n_cells for each explained target);
+      certified, ``top_k_gap`` and the number of undecided genes; with ``n_walks="auto"`` the
+      walks made, ``reliability``, ``overlap`` and whether they are ``settled``; with ``estimator``
+      what its values come from and what the audit says); ``rankings`` (tidy: group, names,
+      rank, value, value_se, change, mean, presence, n_cells for each explained target);
       ``names`` and ``scores`` as ``sc.pl.rank_genes_groups(adata, key="sensx")`` wants them.
 
     With ``obsm``, values and ranks go to ``.obsm`` under the same keys, bounds to ``.uns``.
@@ -247,6 +255,7 @@ def sensx(
         rank_by=rank_by,
         estimator=estimator,
         top_k=top_k,
+        max_walks=max_walks,
         alpha=alpha,
         precision=settings.precision if precision is None else precision,
         seed=settings.seed if seed is None else seed,
@@ -283,7 +292,11 @@ def sensx(
     stored = None if store is None else open_store(store, job, chunk_size)
     results = Results(adata.n_obs, matrix.names, kept if stored is None else (), run, names)
     log_plan(
-        make_plan(rows, run, together), adata.n_obs, len(kept), source=source, raced=bool(top_k)
+        make_plan(rows, run, together),
+        adata.n_obs,
+        len(kept),
+        source=source,
+        raced=bool(top_k or run.until_stable),
     )
     with progress_bar(len(cells) * run.evaluations, progress) as advance:
         for block in blocks(job, together, stored, advance=advance):

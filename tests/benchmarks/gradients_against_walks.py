@@ -151,7 +151,7 @@ def compare(
         )
         share = (time.perf_counter() - began) / walking
         tally = audited.tally
-        se = tally.value_error() if statistic == "value" else tally.change_error(AUDIT.block)
+        se = tally.value_error() if statistic == "value" else tally.change_error()
         found = audit(estimated, getattr(tally, statistic)(), se, top, sampled, K)
         sys.stdout.write(
             f"{'':>6} audit of {statistic}, in {share:.2f} of the walks' time: "

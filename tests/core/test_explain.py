@@ -14,9 +14,10 @@ from sensx_sc.core import Explanation, explain, ranks
 
 N = 12
 ARRAYS = [
-    "value", "rank", "mean", "std", "change", "shapley", "se", "n", "below_noise", "delta_star",
+    "value", "rank", "mean", "std", "change", "shapley", "se", "change_se", "n", "below_noise",
+    "delta_star",
     "bracket", "certified", "target", "qoi", "envelope", "deltas", "endpoint_coverage",
-    "noise_floor",
+    "noise_floor", "n_walks", "reliability", "overlap", "settled",
 ]  # fmt: skip
 
 
@@ -54,7 +55,7 @@ def same(a: Explanation, b: Explanation, rows: object = slice(None), **how: floa
 def test_shapes_and_contents(cells: np.ndarray) -> None:
     r = call(cells, deltas="linear")
     assert set(r.status) == {"resolved"}
-    for name in ARRAYS[:9]:
+    for name in ARRAYS[:10]:
         assert getattr(r, name).shape == (6, N), name
     assert r.envelope.shape == (6, 50, 2)
     assert r.bracket.shape == (6, 2)

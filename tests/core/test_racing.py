@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 import sensx_sc as sx
-from sensx_sc.core.racing import looks
+from sensx_sc.core.intervals import bounded_interval
+from sensx_sc.core.racing import certify, looks
 
 if TYPE_CHECKING:
     from sensx_sc.core import Explanation
@@ -164,6 +165,50 @@ def test_equals_are_hardly_ever_certified() -> None:
         )  # fmt: skip
         certified += bool(found.top_k_certified[0])
     assert certified <= 10  # 6 expected at most
+
+
+@pytest.mark.parametrize(
+    ("half", "certified", "gap", "doubtful"),
+    [
+        (0.4, True, -0.2 / 3, []),
+        (0.5, True, 0.0, []),
+        (1.0, False, 1 / 3, [1, 2]),
+        (np.inf, False, np.inf, [0, 1, 2]),
+    ],
+)
+def test_certificates_by_hand(
+    half: float, certified: bool, gap: float, doubtful: list[int]
+) -> None:
+    score = np.array([5.0, 3.0, 2.0, np.nan])
+    verdict, in_doubt = certify(score, score - half, score + half, 2)
+    assert verdict.certified is certified
+    assert verdict.gap == pytest.approx(gap)
+    assert in_doubt.tolist() == doubtful
+    assert verdict.n_undecided == len(doubtful)
+
+
+def test_nothing_to_tell_apart_is_certified() -> None:
+    score = np.array([2.0, 1.0])
+    assert certify(score, score, score, 2)[0].certified
+    assert certify(np.full(2, np.nan), score, score, 1)[0].certified
+
+
+@pytest.mark.parametrize("method", ["hoeffding", "bernstein"])
+def test_certificates_from_bounds_are_hardly_ever_wrong(method: Any) -> None:
+    """Rare effects and few walks, where Student's interval is wrong in a tenth and more."""
+    rng, alpha, n, wrong, made = np.random.default_rng(0), 0.1, 600, 0, 0
+    truth = np.array([0.3, 0.05, 0.04])
+    for _ in range(500):
+        x = (rng.random((n, 3)) < truth).astype(float)
+        se = x.std(axis=0, ddof=1) / np.sqrt(n)
+        ends = bounded_interval(x.mean(axis=0), se, n, method=method, coverage=1 - alpha / 3)
+        for k in (1, 2):
+            verdict, _ = certify(x.mean(axis=0), *ends, k)
+            made += verdict.certified
+            top = set(np.argsort(-x.mean(axis=0), kind="stable")[:k].tolist())
+            wrong += verdict.certified and top != set(range(k))
+    assert wrong <= alpha * 1000
+    assert made >= 400  # the first is certified
 
 
 def test_looks_grow_and_end() -> None:

@@ -24,6 +24,9 @@ def oracle(dq: np.ndarray, dx: np.ndarray, block: int) -> dict[str, np.ndarray]:
         out["std"].append(d.std(ddof=1) if len(d) > 1 else np.nan)
         out["change"].append(np.abs(dq[:, j]).mean() if some else np.nan)
         out["shapley"].append(-dq[:, j].mean() if some else np.nan)
+        moved = np.abs(dq[:, j]).reshape(-1, block).mean(axis=1)
+        known = some and len(moved) > 1
+        out["change_se"].append(moved.std(ddof=1) / np.sqrt(len(moved)) if known else np.nan)
         out["n"].append(len(d))
         means = np.array([b.mean() for b in np.abs(dq / dx)[:, j].reshape(-1, block)])
         enough = keep.all() and len(means) > 1

@@ -57,7 +57,7 @@ def test_every_slot_of_the_contract_is_written_and_nothing_else(
     sx.tl.sensx(
         adata,
         net,
-        statistics=("value", "rank", "mean", "std", "change", "shapley", "se", "n"),
+        statistics=("value", "rank", "mean", "std", "change", "shapley", "se", "change_se", "n"),
         **SMALL,
     )
     assert set(adata.obs) - set(before.obs) == {
@@ -65,7 +65,8 @@ def test_every_slot_of_the_contract_is_written_and_nothing_else(
     }
     assert set(adata.var) - set(before.var) == {"sensx_lower", "sensx_upper"}
     assert set(adata.layers) - set(before.layers) == {"sensx"} | {
-        f"sensx_{name}" for name in ("rank", "mean", "std", "change", "shapley", "se", "n")
+        f"sensx_{name}"
+        for name in ("rank", "mean", "std", "change", "shapley", "se", "change_se", "n")
     }
     assert set(adata.obsm) - set(before.obsm) == {"sensx_envelope"}
     assert set(adata.uns) - set(before.uns) == {"sensx"}
