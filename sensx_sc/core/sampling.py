@@ -29,7 +29,7 @@ SOBOL_FEATURES: int = qmc.Sobol.MAXDIM
 MIN_BLOCKS = 4
 
 _PURPOSES = {"calibration": 0, "order": 1, "stratum": 2, "endpoint": 3, "state": 4, "time": 5,
-             "audit": 6, "shuffle": 7}  # fmt: skip
+             "audit": 6, "shuffle": 7, "perturbation": 8, "control": 9}  # fmt: skip
 _WORDS_A_COUNT = 4  # Philox yields four 64-bit words for each value of its counter
 
 
