@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sensx_sc.metrics.landscape import pareto
 from sensx_sc.metrics.perturbation import curve_auc, perturbation_curve
 
-__all__ = ["curve_auc", "perturbation_curve"]
+__all__ = ["curve_auc", "pareto", "perturbation_curve"]
