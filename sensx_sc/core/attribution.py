@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sensx_sc.core.audit import Audit
     from sensx_sc.core.calibration import Calibration
     from sensx_sc.core.preparation import Run
+    from sensx_sc.evaluators.protocol import Evaluator
 
 Note: TypeAlias = Verdict | Screening | Stability
 """What there is to say of the walks of an input."""
@@ -160,20 +161,29 @@ def _walkers(
         first = evaluator is next(iter(run.evaluators.values()))
         own = q_x[rows] if first else evaluator.at(x[rows], target[rows])
         for i, q in zip(rows, own, strict=True):
-            found = calibrations[i]
-            size = max(*(abs(end) for end in found.at_star), abs(q_x[i]))
-            tolerance = 1e4 * float(np.finfo(evaluator.dtype).eps) * size + 100 * chosen[i][1]
-            walkers[i] = Walker(
-                x[i],
-                int(target[i]),
-                seeds[i],
-                found.delta_star,
-                found.at_star,
-                tolerance,
-                float(q),
-                Tally.empty(len(run.domain.free)),
+            found, about = calibrations[i], (x[i], int(target[i]), seeds[i])
+            walkers[i] = make_walker(
+                *about, found.delta_star, found.at_star, float(q), evaluator, run, chosen[i][1]
             )
     return walkers
+
+
+def make_walker(
+    x: Floats,
+    target: int,
+    key: int,
+    delta_star: float,
+    envelope: tuple[float, float],
+    q_x: float,
+    evaluator: Evaluator,
+    run: Run,
+    noise_floor: float,
+) -> Walker:
+    """An input that is ready to be walked at its scale."""
+    size = max(*(abs(end) for end in envelope), abs(q_x))
+    tolerance = 1e4 * float(np.finfo(evaluator.dtype).eps) * size + 100 * noise_floor
+    tally = Tally.empty(len(run.domain.free))
+    return Walker(x, target, key, delta_star, envelope, tolerance, q_x, tally)
 
 
 def _assemble(

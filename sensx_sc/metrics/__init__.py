@@ -4,5 +4,19 @@ from __future__ import annotations
 
 from sensx_sc.metrics.landscape import pareto
 from sensx_sc.metrics.perturbation import curve_auc, perturbation_curve
+from sensx_sc.metrics.stability import (
+    BlockSums,
+    Resampled,
+    bootstrap_ranks,
+    convergence_curve,
+)
 
-__all__ = ["curve_auc", "pareto", "perturbation_curve"]
+__all__ = [
+    "BlockSums",
+    "Resampled",
+    "bootstrap_ranks",
+    "convergence_curve",
+    "curve_auc",
+    "pareto",
+    "perturbation_curve",
+]

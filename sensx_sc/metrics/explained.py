@@ -33,6 +33,8 @@ class Explained:
         Index of each one's explained output, (C,).
     delta_star
         Each one's scale, (C,).
+    precision
+        Type of rows of each one's walks; empty: the one that the model prefers.
     """
 
     run: Run
@@ -40,6 +42,7 @@ class Explained:
     keys: tuple[str | int, ...]
     target: Ints
     delta_star: Floats
+    precision: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -48,6 +51,11 @@ class Explained:
     def evaluator(self) -> Evaluator:
         """The one for the type of rows that the model prefers."""
         return next(iter(self.run.evaluators.values()))
+
+    def evaluator_of(self, i: int) -> Evaluator:
+        """The one for the type of rows of the walks of input ``i``."""
+        wanted = self.precision[i] if self.precision else ""
+        return self.run.evaluators.get(wanted, self.evaluator)
 
     @property
     def free(self) -> Ints:

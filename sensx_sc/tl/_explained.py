@@ -124,13 +124,13 @@ def stored_cells(
         mask=_tested(adata, prefix, where, int(rows[0])),
         qoi=_qoi(params, qoi),
         deltas=stored_grid(stored["deltas"]),
-        design=params["design"],
         out_of_domain="clip" if params["out_of_domain"] == "clip" else "raise",
         names=matrix.names,
         batch_size="auto",
         device=device,
         **{
             "n_walks": int(params["n_walks"]),
+            "design": params["design"],
             "options": _options(params, seed),
             **(numbers or {}),
         },
@@ -141,9 +141,17 @@ def stored_cells(
     target, _ = resolve_target(wanted, run.response, at)
     star = column_of(adata.obs, f"{prefix}_delta_star").to_numpy(dtype=np.float64)[rows]
     keys = tuple(map(str, adata.obs_names[rows]))
-    cells = Explained(run, values, keys, target, star)
+    cells = Explained(run, values, keys, target, star, _precision(stored, keys))
     _check_responses(run.response.of_outputs(at, target), adata, prefix, rows)
     return Stored(cells, rows, prefix, matrix.names, names, where)
+
+
+def _precision(stored: Any, keys: tuple[str, ...]) -> tuple[str, ...]:
+    """Type of rows of each cell's walks, where it is known."""
+    table = stored.get("cells")
+    if table is None or not set(keys) <= set(table.index):
+        return ()
+    return tuple(map(str, table.loc[list(keys), "precision"]))
 
 
 def _bounds(where_from: Any, side: str, prefix: str, where: str) -> Floats:
