@@ -29,9 +29,10 @@ def test_sums_give_the_statistics_of_the_explanation(design: Any, min_step: floa
         x, net, n_walks=96, n_samples=100, deltas=[0.2, 1.0], min_step=min_step, seed=5,
         keys=["a", "b"], tau=1e-3, precision="float64", progress=False, **how,
     )  # fmt: skip
+    options = Options(seed=5, min_step=min_step, precision="float64")
     run = prepare(
         x, net, n_walks=96, qoi="auto", deltas="auto", out_of_domain="raise", names=None,
-        batch_size="auto", device="cpu", options=Options(seed=5, min_step=min_step, precision="float64"), **how,
+        batch_size="auto", device="cpu", options=options, **how,
     )  # fmt: skip
     cells = Explained(run, x, ("a", "b"), found.target, found.delta_star, found.precision)
     for rank_by in ("value", "change", "mean", "shapley"):
