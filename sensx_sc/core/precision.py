@@ -52,16 +52,29 @@ def probe_steps(
 
 def noise_floor(rows: Floats, target: int, evaluator: Evaluator) -> float:
     """Largest difference between evaluations of the same rows at other places of other batches."""
+    once, again = _twice(rows, target, evaluator)
+    # At least the rounding of the response itself, unless it is constant zero.
+    known = np.isfinite(once) & np.isfinite(again)
+    spacing = float(np.spacing(np.abs(once[known]).max(initial=0.0)))
+    return max(float(np.abs(once - again)[known].max(initial=0.0)), spacing)
+
+
+def repeated_differences(rows: Floats, target: int, evaluator: Evaluator) -> Floats:
+    """Sizes of the differences between two evaluations of each row in other batches, (B,)."""
+    once, again = _twice(rows, target, evaluator)
+    with np.errstate(invalid="ignore"):
+        return np.abs(once - again)
+
+
+def _twice(rows: Floats, target: int, evaluator: Evaluator) -> tuple[Floats, Floats]:
+    """Q of rows, and q of them at other places of other batches."""
     targets = np.full(len(rows), target)
     once = evaluator.at(rows, targets)
     cut = len(rows) // 3
     again = np.concatenate(
         [evaluator.at(part[::-1], targets[: len(part)])[::-1] for part in (rows[:cut], rows[cut:])]
     )
-    # At least the rounding of the response itself, unless it is constant zero.
-    known = np.isfinite(once) & np.isfinite(again)
-    spacing = float(np.spacing(np.abs(once[known]).max(initial=0.0)))
-    return max(float(np.abs(once - again)[known].max(initial=0.0)), spacing)
+    return once, again
 
 
 def choose_precision(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from sensx_sc.metrics.landscape import pareto
+from sensx_sc.metrics.multiple_tests import adjusted
+from sensx_sc.metrics.noise import exceedance_p
 from sensx_sc.metrics.perturbation import curve_auc, perturbation_curve
 from sensx_sc.metrics.stability import (
     BlockSums,
@@ -14,9 +16,11 @@ from sensx_sc.metrics.stability import (
 __all__ = [
     "BlockSums",
     "Resampled",
+    "adjusted",
     "bootstrap_ranks",
     "convergence_curve",
     "curve_auc",
+    "exceedance_p",
     "pareto",
     "perturbation_curve",
 ]

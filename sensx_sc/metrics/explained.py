@@ -35,6 +35,9 @@ class Explained:
         Each one's scale, (C,).
     precision
         Type of rows of each one's walks; empty: the one that the model prefers.
+    noise_floor
+        Size of the changes of q that rounding alone makes at each one; empty: not known, and none
+        is allowed for.
     """
 
     run: Run
@@ -43,6 +46,7 @@ class Explained:
     target: Ints
     delta_star: Floats
     precision: tuple[str, ...] = ()
+    noise_floor: tuple[float, ...] = ()
 
     def __len__(self) -> int:
         return len(self.keys)

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from sensx_sc.metrics.explained import Explained
     from sensx_sc.words import RankBy
 
-_NO_FLOOR = 0.0
-
 
 def record(
     cells: Explained,
@@ -33,20 +31,7 @@ def record(
     The walks are those of :func:`sensx_sc.core.explain` with the same seed and design, so the sums
     over all blocks give its statistic.
     """
-    run, evaluator = cells.run, cells.evaluator_of(i)
-    x, target = cells.x(i), int(cells.target[i])
-    q_x = float(evaluator.at(x[None], cells.target[i : i + 1])[0])
-    walker = make_walker(
-        x,
-        target,
-        cell_key(cells.keys[i]),
-        float(cells.delta_star[i]),
-        (q_x, q_x),
-        q_x,
-        evaluator,
-        run,
-        _NO_FLOOR,
-    )
+    run = cells.run
     size, block = len(cells.free), run.design.block
     total = np.empty((run.design.n_blocks, size))
     weight = np.empty((run.design.n_blocks, size))
@@ -60,6 +45,39 @@ def record(
         total[part] = top.reshape(-1, block, size).sum(axis=1)
         weight[part] = bottom.reshape(-1, block, size).sum(axis=1)
 
+    walk_input(cells, i, keep, advance=advance)
+    return BlockSums(total[:made], weight[:made], block)
+
+
+def walk_input(
+    cells: Explained,
+    i: int,
+    keep: Callable[[int, Floats, Floats], object],
+    *,
+    advance: Callable[[int], object] = lambda _: None,
+) -> None:
+    """Walk input ``i`` as the run's design says.
+
+    Parameters
+    ----------
+    keep
+        Told what whole blocks of walks have yielded, in their order: 0, the changes of q and the
+        steps, (walks, F) each.
+    """
+    run, evaluator = cells.run, cells.evaluator_of(i)
+    x, target = cells.x(i), int(cells.target[i])
+    q_x = float(evaluator.at(x[None], cells.target[i : i + 1])[0])
+    walker = make_walker(
+        x,
+        target,
+        cell_key(cells.keys[i]),
+        float(cells.delta_star[i]),
+        (q_x, q_x),
+        q_x,
+        evaluator,
+        run,
+        cells.noise_floor[i] if cells.noise_floor else 0.0,
+    )
     walk(
         [walker],
         evaluator,
@@ -70,7 +88,6 @@ def record(
         keep=keep,
         advance=advance,
     )
-    return BlockSums(total[:made], weight[:made], block)
 
 
 def _terms(dq: Floats, dx: Floats, rank_by: RankBy) -> tuple[Floats, Floats]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sensx_sc.tl._convergence import convergence
 from sensx_sc.tl._landscape import landscape
+from sensx_sc.tl._noise_screening import noise_screening
 from sensx_sc.tl._perturbation_curve import perturbation_curve
 from sensx_sc.tl._randomization_check import randomization_check
 from sensx_sc.tl._rank_groups import rank_groups
@@ -12,6 +13,7 @@ from sensx_sc.tl._sensx import sensx
 __all__ = [
     "convergence",
     "landscape",
+    "noise_screening",
     "perturbation_curve",
     "randomization_check",
     "rank_groups",

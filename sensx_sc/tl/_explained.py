@@ -141,17 +141,18 @@ def stored_cells(
     target, _ = resolve_target(wanted, run.response, at)
     star = column_of(adata.obs, f"{prefix}_delta_star").to_numpy(dtype=np.float64)[rows]
     keys = tuple(map(str, adata.obs_names[rows]))
-    cells = Explained(run, values, keys, target, star, _precision(stored, keys))
+    cells = Explained(run, values, keys, target, star, *_rounding(stored, keys))
     _check_responses(run.response.of_outputs(at, target), adata, prefix, rows)
     return Stored(cells, rows, prefix, matrix.names, names, where)
 
 
-def _precision(stored: Any, keys: tuple[str, ...]) -> tuple[str, ...]:
-    """Type of rows of each cell's walks, where it is known."""
+def _rounding(stored: Any, keys: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    """Type of rows of each cell's walks, and its noise floor, where they are known."""
     table = stored.get("cells")
     if table is None or not set(keys) <= set(table.index):
-        return ()
-    return tuple(map(str, table.loc[list(keys), "precision"]))
+        return (), ()
+    rows = table.loc[list(keys)]
+    return tuple(map(str, rows["precision"])), tuple(map(float, rows["noise_floor"].fillna(0.0)))
 
 
 def _bounds(where_from: Any, side: str, prefix: str, where: str) -> Floats:
