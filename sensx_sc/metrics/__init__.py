@@ -6,6 +6,8 @@ from sensx_sc.metrics.landscape import pareto
 from sensx_sc.metrics.multiple_tests import adjusted
 from sensx_sc.metrics.noise import exceedance_p
 from sensx_sc.metrics.perturbation import curve_auc, perturbation_curve
+from sensx_sc.metrics.rank_distances import rank_distances
+from sensx_sc.metrics.rank_test import RankTest, rank_test
 from sensx_sc.metrics.stability import (
     BlockSums,
     Resampled,
@@ -15,6 +17,7 @@ from sensx_sc.metrics.stability import (
 
 __all__ = [
     "BlockSums",
+    "RankTest",
     "Resampled",
     "adjusted",
     "bootstrap_ranks",
@@ -23,4 +26,6 @@ __all__ = [
     "exceedance_p",
     "pareto",
     "perturbation_curve",
+    "rank_distances",
+    "rank_test",
 ]

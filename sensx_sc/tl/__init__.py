@@ -8,6 +8,7 @@ from sensx_sc.tl._noise_screening import noise_screening
 from sensx_sc.tl._perturbation_curve import perturbation_curve
 from sensx_sc.tl._randomization_check import randomization_check
 from sensx_sc.tl._rank_groups import rank_groups
+from sensx_sc.tl._rank_neighbors import rank_neighbors
 from sensx_sc.tl._sensx import sensx
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "perturbation_curve",
     "randomization_check",
     "rank_groups",
+    "rank_neighbors",
     "sensx",
 ]

@@ -22,6 +22,7 @@ from sensx_sc.get._stored import (
 )
 from sensx_sc.logger import logger
 from sensx_sc.scale.group_means import GroupMeans
+from sensx_sc.tl._group_tests import check_reference, compare_groups, with_tests
 from sensx_sc.tl._ranking_table import SHOWN, ranking_table
 
 if TYPE_CHECKING:
@@ -38,15 +39,23 @@ def rank_groups(
     groupby: str,
     *,
     statistic: Literal["value", "change", "mean", "std", "shapley"] = "value",
+    reference: str | None = None,
+    replicates: str | None = None,
     n_genes: int = 100,
     key: str = "sensx",
     key_added: str | None = None,
 ) -> None:
-    """Rank genes for each group of cells by the mean of a SensX statistic (eq. 3).
+    """Rank genes for each group of cells by the mean of a SensX statistic (eq. 3), or compare.
 
     The mean goes over the group's attributed cells: those that were not analysed, or whose status
     is insensitive or failed, have no values; they are left out and counted in the log. One block
     of cells is dense at a time.
+
+    With `reference` the question is another one: which genes matter more to the model in this group
+    than in that. Each gene's statistic is compared between cells by Wilcoxon's rank-sum test, and
+    genes are ranked by its score. Cells of one donor are not independent: with `replicates` the
+    means of each donor are compared instead. All cells must be explained for the same target for
+    the comparison to mean anything.
 
     Parameters
     ----------
@@ -57,6 +66,11 @@ def rank_groups(
     statistic
         What to rank by: ``"value"`` (change of q per unit of expression), ``"change"`` (change of
         q), ``"std"``, or, by their size, ``"mean"`` and ``"shapley"``.
+    reference
+        ``"rest"`` (all other groups together) or one group to compare with; None: no comparison.
+    replicates
+        Column of ``adata.obs`` with the donor, or whatever was repeated: the unit of the
+        comparison. None: cells are.
     n_genes
         Length of ``names`` and ``scores`` (fewer if fewer genes were tested); ``rankings`` has all.
     key
@@ -70,12 +84,16 @@ def rank_groups(
 
     - ``rankings``: tidy DataFrame, columns ``group, names, rank, value, value_se, change, mean,
       presence, n_cells`` (and `statistic`, if it is none of these): means over cells, NaN where the
-      layer is not stored; ``value_se`` is the standard error of that mean over cells (with one cell
-      the walks' own, if stored); ``presence`` the fraction of cells above the lower bound;
+      layer is not stored; compared groups also have ``mean_reference, effect, score, pval,
+      pval_adj, log2_fold`` (rank-biserial correlation from -1 to 1; standardised rank sum;
+      two-sided p-value, exact for few cells without ties; adjusted by Benjamini and Hochberg in
+      each group; log2 of the ratio of means, NaN for signed statistics); ``value_se`` is the
+      standard error of that mean over cells (with one cell the walks' own, if stored);
+      ``presence`` the fraction of cells above the lower bound;
     - ``names``, ``scores``: record arrays with a field a group, as
       :func:`scanpy.tl.rank_genes_groups` makes them, so ``sc.pl.rank_genes_groups(adata,
       key=key_added)`` and ``sc.get.rank_genes_groups_df`` work (``logfoldchanges``, ``pvals`` and
-      ``pvals_adj`` are there for the latter and NaN: nothing is tested);
+      ``pvals_adj`` are there for the latter, NaN where nothing is tested);
     - ``params``: those of the results, with ``groupby``, ``rank_by``, ``source`` (= `key`).
 
     Raises
@@ -83,7 +101,8 @@ def rank_groups(
     KeyError
         No results under `key`, no such column, or a statistic that was not stored.
     ValueError
-        A column that is no grouping, or no attributed cell in any group.
+        A column that is no grouping, no attributed cell in any group, or a reference that is no
+        group or has too few cells.
 
     Examples
     --------
@@ -109,23 +128,31 @@ def rank_groups(
         msg = f"key_added={added!r} would overwrite the results it is made from; give another."
         raise ValueError(msg)
     table = group_table(adata, groupby, statistic=statistic, key=prefix)
+    if reference is not None:
+        tests = _tests(adata, groupby, statistic, prefix, reference, replicates)
+        table = with_tests(table, tests, statistic)
+    elif replicates is not None:
+        msg = f"`replicates` {replicates!r} needs a `reference` to compare with."
+        raise ValueError(msg)
     params = {
         **check_stored(adata, prefix)["params"],
         "groupby": groupby,
-        "reference": "rest",
+        "reference": "rest" if reference is None else reference,
+        "compared": reference is not None,
+        "replicates": replicates,
         "method": "sensx",
         "use_raw": False,
         "rank_by": statistic,
         "source": prefix,
     }
-    records = ranking_records(table, statistic, n_genes)
+    records = ranking_records(table, statistic if reference is None else "score", n_genes)
     adata.uns[added] = {"params": params, "rankings": table, **records}
     groups = records["names"].dtype.names or ()
     logger.info(
         "Added .uns[%r]: rankings by %s for %d groups of .obs[%r] (%s), names and scores of the "
         "first %d genes.",
         added,
-        statistic,
+        statistic if reference is None else f"{statistic} against {reference!r}",
         len(groups),
         groupby,
         quoted(groups),
@@ -185,13 +212,18 @@ def ranking_records(
     n_rows = min(n_genes, *(len(part) for part in by_group.values()))
     names = {name: part["names"].to_numpy()[:n_rows] for name, part in by_group.items()}
     scores = {name: part[statistic].to_numpy()[:n_rows] for name, part in by_group.items()}
-    nothing = {name: np.full(n_rows, np.nan) for name in by_group}
+
+    def of(column: str) -> dict[str, NDArray[Any]]:
+        nothing = pd.Series(np.full(n_rows, np.nan))
+        return {name: part.get(column, nothing).to_numpy()[:n_rows] for name, part in groups}
+
+    groups = list(by_group.items())
     columns: Mapping[str, tuple[Mapping[str, NDArray[Any]], str]] = {
         "names": (names, "O"),
         "scores": (scores, "float32"),
-        "logfoldchanges": (nothing, "float32"),
-        "pvals": (nothing, "float64"),
-        "pvals_adj": (nothing, "float64"),
+        "logfoldchanges": (of("log2_fold"), "float32"),
+        "pvals": (of("pval"), "float64"),
+        "pvals_adj": (of("pval_adj"), "float64"),
     }
     return {
         column: pd.DataFrame(data).to_records(index=False, column_dtypes=kind)
@@ -199,27 +231,60 @@ def ranking_records(
     }
 
 
-def _groups(adata: AnnData, groupby: str) -> tuple[NDArray[np.intp], list[str]]:
+def _groups(
+    adata: AnnData, groupby: str, *, argument: str = "groupby"
+) -> tuple[NDArray[np.intp], list[str]]:
     """Return each cell's group as a code (-1 = none) and the groups' names."""
     if groupby not in adata.obs:
         msg = (
-            f"groupby={groupby!r} is no column of adata.obs; it has the columns "
+            f"{argument}={groupby!r} is no column of adata.obs; it has the columns "
             f"{quoted(adata.obs.columns)}."
         )
         raise KeyError(msg)
     column = adata.obs[groupby]
     if pd.api.types.is_float_dtype(column.dtype):
         msg = (
-            f"groupby={groupby!r} has the dtype {column.dtype}; a grouping is categorical, string, "
-            "bool or integer."
+            f"{argument}={groupby!r} has the dtype {column.dtype}; a grouping is categorical, "
+            "string, bool or integer."
         )
         raise ValueError(msg)
     categories = column.astype("category").cat
     names = [str(name) for name in categories.categories]
     if len(set(names)) < len(names):
-        msg = f"groupby={groupby!r}: different groups read the same as text: {quoted(names)}."
+        msg = f"{argument}={groupby!r}: different groups read the same as text: {quoted(names)}."
         raise ValueError(msg)
     return categories.codes.to_numpy(dtype=np.intp), names
+
+
+def _tests(
+    adata: AnnData,
+    groupby: str,
+    statistic: str,
+    prefix: str,
+    reference: str,
+    replicates: str | None,
+) -> pd.DataFrame:
+    """The tests of every gene and group against the reference."""
+    codes, names = _groups(adata, groupby)
+    rows = np.flatnonzero(attributed(adata, prefix) & (codes >= 0))
+    replicate = None
+    if replicates is not None:
+        replicate, _ = _groups(adata, replicates, argument="replicates")
+        rows = rows[replicate[rows] >= 0]
+        replicate = replicate[rows]
+        pairs = np.unique(np.stack([codes[rows], replicate]), axis=1)
+        check_reference(reference, names, pairs[0])
+    else:
+        check_reference(reference, names, codes[rows])
+    return compare_groups(
+        adata.layers[stored_statistics(adata, prefix)[statistic]],
+        rows,
+        codes[rows],
+        names,
+        adata.var_names,
+        reference=reference,
+        replicate=replicate,
+    )
 
 
 def _one_group(
