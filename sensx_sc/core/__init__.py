@@ -6,6 +6,7 @@ from sensx_sc.core.calibration import calibrate, delta_grid
 from sensx_sc.core.domain import Domain, make_domain
 from sensx_sc.core.explain import explain
 from sensx_sc.core.explanation import Explanation
+from sensx_sc.core.groups import Groups, make_groups
 from sensx_sc.core.plan import Plan, plan
 from sensx_sc.core.sampling import make_design
 from sensx_sc.core.statistics import interval, ranks
@@ -16,6 +17,7 @@ __all__ = [
     "STATUSES",
     "Domain",
     "Explanation",
+    "Groups",
     "Plan",
     "calibrate",
     "delta_grid",
@@ -23,6 +25,7 @@ __all__ = [
     "interval",
     "make_design",
     "make_domain",
+    "make_groups",
     "plan",
     "ranks",
 ]
