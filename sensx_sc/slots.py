@@ -42,8 +42,11 @@ def sanitised(value: Any) -> Any:
     return str(value)
 
 
-def slot_names(key: str, statistics: Iterable[str], *, obsm: str | None) -> dict[str, list[str]]:
-    """Where results under a key go: the names in each attribute of the AnnData."""
+def slot_names(key: str, statistics: Iterable[str], *, in_obsm: bool) -> dict[str, list[str]]:
+    """Where results under a key go: the names in each attribute of the AnnData.
+
+    Arrays go to ``obsm`` where their columns are not the genes, else to ``layers``.
+    """
     arrays = [key if name == "value" else f"{key}_{name}" for name in statistics]
     names = {
         "obs": [f"{key}_{name}" for name in ("delta_star", "status", "target", "qoi")],
@@ -51,7 +54,7 @@ def slot_names(key: str, statistics: Iterable[str], *, obsm: str | None) -> dict
         "uns": [key],
         "layers": [],
     }
-    names["layers" if obsm is None else "obsm"] += arrays
+    names["obsm" if in_obsm else "layers"] += arrays
     return names
 
 
@@ -149,6 +152,8 @@ def write(adata: AnnData, slots: Mapping[str, Mapping[str, Any]], key: str) -> N
         stored = getattr(adata, attribute)
         for name in [name for name in stored if name in own]:
             del stored[name]
+    if own and f"{key}_group" in adata.var:
+        del adata.var[f"{key}_group"]
     for attribute, entries in slots.items():
         stored = getattr(adata, attribute)
         for name, value in entries.items():

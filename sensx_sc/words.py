@@ -36,3 +36,7 @@ ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)
 
 DesignName = Literal["balanced", "uniform", "sobol"]
 DESIGNS: tuple[DesignName, ...] = get_args(DesignName)
+
+GroupNorm = Literal["l2", "density", "none"]
+GROUP_NORMS: tuple[GroupNorm, ...] = get_args(GroupNorm)
+"""What the change of q at the step of a group of features is divided by."""

@@ -7,6 +7,7 @@ from sensx_sc.core.calibration import calibrate, delta_grid
 from sensx_sc.core.domain import Domain, make_domain
 from sensx_sc.core.explain import explain
 from sensx_sc.core.explanation import Explanation
+from sensx_sc.core.groups import Groups, make_groups
 from sensx_sc.core.intervals import bounded_interval, confidence_sequence
 from sensx_sc.core.plan import Plan, plan
 from sensx_sc.core.racing import Verdict, certify
@@ -19,6 +20,7 @@ __all__ = [
     "STATUSES",
     "Domain",
     "Explanation",
+    "Groups",
     "Plan",
     "Verdict",
     "bounded_interval",
@@ -30,6 +32,7 @@ __all__ = [
     "interval",
     "make_design",
     "make_domain",
+    "make_groups",
     "plan",
     "ranks",
     "spearman",

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sensx_sc.core.assembly import assemble, with_finer
 from sensx_sc.core.calibration import calibrate, failed
-from sensx_sc.core.explanation import Explanation
 from sensx_sc.core.precision import choose_precision, probe_steps, sweep_precision
-from sensx_sc.core.racing import Race, Verdict, race
+from sensx_sc.core.racing import Race, race
 from sensx_sc.core.sampling import cell_key, uniforms
-from sensx_sc.core.screening import Screening, screen
-from sensx_sc.core.statistics import Tally, ranking_score, ranks
-from sensx_sc.core.stopping import Stability, walk_until_stable
+from sensx_sc.core.screening import screen
+from sensx_sc.core.statistics import Tally
+from sensx_sc.core.stopping import walk_until_stable
 from sensx_sc.core.walks import Walker, walk
 from sensx_sc.core.workers import in_order, n_workers
-from sensx_sc.words import ATTRIBUTED, STATISTICS
+from sensx_sc.evaluators.grouped import GroupedEvaluator
+from sensx_sc.words import ATTRIBUTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sensx_sc.core.arrays import Floats, Ints
-    from sensx_sc.core.audit import Audit
+    from sensx_sc.core.assembly import Note
     from sensx_sc.core.calibration import Calibration
+    from sensx_sc.core.explanation import Explanation
     from sensx_sc.core.preparation import Run
     from sensx_sc.evaluators.protocol import Evaluator
-
-Note: TypeAlias = Verdict | Screening | Stability
-"""What there is to say of the walks of an input."""
 
 _NUMBERS_AT_ONCE = 2**22  # random numbers of a calibration that are in memory together
 
@@ -46,6 +46,61 @@ def attribute(
     evaluator = next(iter(run.evaluators.values()))
     seeds = [cell_key(key) for key in keys]
     q_x = evaluator.at(x, target)
+    calibrations = _calibrate(x, target, seeds, q_x, run, advance)
+    found = _walked(x, target, output_names, seeds, q_x, calibrations, run, advance)
+    if run.within is None:
+        return found
+    finer: list[Explanation | None] = []
+    for i, status in enumerate(found.status):
+        # The same features are perturbed, so delta* is the same.
+        inside = _taken_apart(found, i, run) if status in ATTRIBUTED else None
+        if inside is not None:
+            one = slice(i, i + 1)
+            finer.append(
+                _walked(
+                    x[one],
+                    target[one],
+                    output_names,
+                    seeds[one],
+                    q_x[one],
+                    calibrations[one],
+                    inside,
+                    lambda _: None,
+                )
+            )
+        else:
+            finer.append(None)
+        advance(run.evaluations_within)
+    return with_finer(found, finer, run)
+
+
+def _taken_apart(found: Explanation, i: int, run: Run) -> Run | None:
+    """The run in which the top groups of one input are taken apart; None if it has none."""
+    groups, within = run.domain.groups, run.within
+    if groups is None or within is None:
+        return None
+    top = np.flatnonzero((found.rank[i] > 0) & (found.rank[i] <= run.within_top))
+    refined = groups.refined(top.tolist(), within)
+    return replace(
+        run,
+        domain=replace(run.domain, groups=refined),
+        evaluators={
+            name: evaluator.regrouped(refined.label)
+            for name, evaluator in run.evaluators.items()
+            if isinstance(evaluator, GroupedEvaluator)
+        },
+    )
+
+
+def _calibrate(
+    x: Floats,
+    target: Ints,
+    seeds: list[int],
+    q_x: Floats,
+    run: Run,
+    advance: Callable[[int], object],
+) -> list[Calibration]:
+    evaluator = next(iter(run.evaluators.values()))
 
     def work(i: int) -> Calibration:
         return _calibrated(x[i], int(target[i]), seeds[i], float(q_x[i]), run)
@@ -56,12 +111,27 @@ def attribute(
     for found in in_order(work, range(len(x)), parallel=side_by_side):
         calibrations.append(found)
         advance(len(run.deltas) * run.options.n_samples)
+    return calibrations
+
+
+def _walked(
+    x: Floats,
+    target: Ints,
+    output_names: tuple[str, ...],
+    seeds: list[int],
+    q_x: Floats,
+    calibrations: list[Calibration],
+    run: Run,
+    advance: Callable[[int], object],
+) -> Explanation:
+    """The explanation of inputs that are calibrated."""
+    calibrations = list(calibrations)
     chosen = [
         _precision(x[i], int(target[i]), seeds[i], found, run)
         for i, found in enumerate(calibrations)
     ]
     walkers = _walkers(x, target, seeds, q_x, calibrations, chosen, run)
-    advance((len(x) - len(walkers)) * run.design.n_walks * len(run.domain.free))
+    advance((len(x) - len(walkers)) * run.design.n_walks * run.domain.n_steps)
     notes: dict[int, Note | None] = {}
     for name in run.evaluators:
         of_type = [i for i in walkers if chosen[i][0] == name]
@@ -70,18 +140,19 @@ def attribute(
     for i in [i for i, walker in walkers.items() if walker.not_finite]:
         calibrations[i] = failed(
             f"q is not finite at {walkers.pop(i).not_finite} of "
-            f"{run.design.n_walks * len(run.domain.free)} steps of the walks"
+            f"{run.design.n_walks * run.domain.n_steps} steps of the walks"
         )
-    return _assemble(target, output_names, q_x, calibrations, chosen, walkers, notes, run)
+    return assemble(target, output_names, q_x, calibrations, chosen, walkers, notes, run)
 
 
 def failure(target: Ints, output_names: tuple[str, ...], message: str, run: Run) -> Explanation:
     """The explanation of inputs (C,) on which the model fails."""
     n = len(target)
     chosen = [(next(iter(run.evaluators)), np.nan)] * n
-    return _assemble(
+    found = assemble(
         target, output_names, np.full(n, np.nan), [failed(message)] * n, chosen, {}, {}, run
     )
+    return found if run.within is None else with_finer(found, [None] * n, run)
 
 
 def _walk(
@@ -182,97 +253,5 @@ def make_walker(
     """An input that is ready to be walked at its scale."""
     size = max(*(abs(end) for end in envelope), abs(q_x))
     tolerance = 1e4 * float(np.finfo(evaluator.dtype).eps) * size + 100 * noise_floor
-    tally = Tally.empty(len(run.domain.free))
+    tally = Tally.empty(run.domain.n_steps)
     return Walker(x, target, key, delta_star, envelope, tolerance, q_x, tally)
-
-
-def _assemble(
-    target: Ints,
-    output_names: tuple[str, ...],
-    q_x: Floats,
-    calibrations: list[Calibration],
-    chosen: list[tuple[str, float]],
-    walkers: dict[int, Walker],
-    notes: dict[int, Note | None],
-    run: Run,
-) -> Explanation:
-    shape = (len(calibrations), run.domain.n_features)
-    free = run.domain.free
-    arrays: dict[str, Any] = {
-        name: np.zeros(shape, np.int64) if name == "n" else np.full(shape, np.nan)
-        for name in STATISTICS
-    }
-    below_noise = np.zeros(shape, dtype=bool)
-    coverage = np.full(shape[0], np.nan)
-    n_walks = np.zeros(shape[0], dtype=np.int64)
-    reliability, overlap = np.full((2, shape[0]), np.nan)
-    settled = np.zeros(shape[0], dtype=bool)
-    floors = np.array([floor for _, floor in chosen])
-    for i, walker in walkers.items():
-        for name, values in walker.tally.statistics().items():
-            arrays[name][i, free] = values
-        below_noise[i, free] = walker.tally.largest_dq <= floors[i]
-        coverage[i] = walker.inside / walker.ends
-        n_walks[i] = walker.tally.n_walks.max()
-    top_k_gap = np.full(shape[0], np.nan)
-    certified = np.zeros(shape[0], dtype=bool)
-    undecided = np.zeros(shape[0], dtype=np.int64)
-    exact = ~np.isnan(arrays["value"])
-    estimator = ["walks"] * shape[0]
-    audits: list[Audit | None] = [None] * shape[0]
-    for i, note in notes.items():
-        if isinstance(note, Verdict):
-            certified[i], top_k_gap[i] = note.certified, note.gap
-            undecided[i] = note.n_undecided
-        elif isinstance(note, Stability):
-            reliability[i], overlap[i] = note.reliability, note.overlap
-            settled[i] = note.settled
-        elif note is not None:
-            estimator[i], audits[i] = note.estimator, note.audit
-            exact[i, free] &= note.exact
-    score = ranking_score(arrays[run.options.rank_by], run.options.rank_by)
-    deltas, envelope = _envelopes(run.deltas, calibrations)
-    return Explanation(
-        rank=ranks(score),
-        below_noise=below_noise,
-        delta_star=np.array([found.delta_star for found in calibrations]),
-        bracket=np.array([found.bracket for found in calibrations]),
-        certified=np.array([found.certified for found in calibrations]),
-        status=tuple(found.status for found in calibrations),
-        messages=tuple(found.message for found in calibrations),
-        target=target,
-        output_names=output_names,
-        qoi=q_x,
-        envelope=envelope,
-        deltas=deltas,
-        endpoint_coverage=coverage,
-        top_k_certified=certified,
-        top_k_gap=top_k_gap,
-        n_undecided=undecided,
-        n_walks=n_walks,
-        reliability=reliability,
-        overlap=overlap,
-        settled=settled,
-        estimator=tuple(estimator),
-        exact=exact,
-        audits=tuple(audits),
-        noise_floor=floors,
-        precision=tuple(name for name, _ in chosen),
-        lower=run.domain.lower,
-        upper=run.domain.upper,
-        params=run.params,
-        **arrays,
-    )
-
-
-def _envelopes(grid: Floats, calibrations: list[Calibration]) -> tuple[Floats, Floats]:
-    """All inputs' envelopes on one grid: the run's, and below it what any input needed."""
-    found = [c.envelope for c in calibrations if c.envelope is not None]
-    deltas = np.unique(np.concatenate([grid, *(envelope.deltas for envelope in found)]))
-    envelope = np.full((len(calibrations), len(deltas), 2), np.nan)
-    for i, calibration in enumerate(calibrations):
-        if calibration.envelope is not None:
-            at = np.searchsorted(deltas, calibration.envelope.deltas)
-            envelope[i, at, 0] = calibration.envelope.low
-            envelope[i, at, 1] = calibration.envelope.high
-    return deltas, envelope

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sensx_sc.core.arrays import Floats, column_range, stored_sample
+from sensx_sc.core.group_norms import step_lengths
 from sensx_sc.words import OUT_OF_DOMAIN
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from sensx_sc.core.arrays import Bools, Ints, Rows
+    from sensx_sc.core.groups import Groups
     from sensx_sc.words import OutOfDomain
 
 
@@ -32,12 +34,15 @@ class Domain:
         Bounds, shape (n,), in feature units.
     tested
         Features that calibration and walks perturb, shape (n,): those the caller did not mask
-        out and whose interval is not a single point.
+        out, which are in a group if there are groups, and whose interval is not a single point.
+    groups
+        Features that change together; None: each changes alone.
     """
 
     lower: Floats
     upper: Floats
     tested: Bools
+    groups: Groups | None = None
 
     @property
     def n_features(self) -> int:
@@ -47,6 +52,48 @@ class Domain:
     def free(self) -> Ints:
         """Indices of the tested features, ascending, shape (F,)."""
         return np.flatnonzero(self.tested)
+
+    @cached_property
+    def places(self) -> Ints:
+        """Where what the steps of a walk yield belongs among the results, (S,).
+
+        A walk has a step for each tested feature, or for each group with one.
+        """
+        return self.free if self.groups is None else np.unique(self.groups.label[self.free])
+
+    @property
+    def n_steps(self) -> int:
+        return len(self.places)
+
+    @property
+    def n_places(self) -> int:
+        """Results an input: n features or G groups."""
+        return self.n_features if self.groups is None else len(self.groups.names)
+
+    @cached_property
+    def member(self) -> Ints:
+        """The step at which each tested feature changes, (F,)."""
+        if self.groups is None:
+            return np.arange(len(self.free))
+        return np.searchsorted(self.places, self.groups.label[self.free])
+
+    @cached_property
+    def leaders(self) -> Ints:
+        """For each step a feature whose random numbers say when it is made: its first, (S,)."""
+        if self.groups is None:
+            return self.free
+        return self.free[np.unique(self.member, return_index=True)[1]]
+
+    @cached_property
+    def sizes(self) -> Ints:
+        """Features that change at each step, (S,)."""
+        return np.bincount(self.member, minlength=self.n_steps)
+
+    def lengths(self, steps: Floats) -> Floats:
+        """What the change of q at each step is divided by, (W, S), from feature steps (W, F)."""
+        if self.groups is None:
+            return steps
+        return step_lengths(steps, self.member, self.sizes, self.groups.norm)
 
     def reach(self, x: Floats, delta: float) -> tuple[Floats, Floats]:
         """How far the tested features of ``x`` can move down and up at scale ``delta``.
@@ -67,6 +114,7 @@ def make_domain(
     *,
     mask: ArrayLike | None = None,
     names: ArrayLike | None = None,
+    groups: Groups | None = None,
 ) -> Domain:
     """Check bounds and make the domain.
 
@@ -78,6 +126,8 @@ def make_domain(
         Features to perturb, bool (n_features,); by default all.
     names
         Names of the features, for messages.
+    groups
+        Features that change together; those in no group are not perturbed.
 
     Raises
     ------
@@ -109,13 +159,16 @@ def make_domain(
             )
             raise ValueError(msg)
         tested &= chosen
+    if groups is not None:
+        tested &= groups.label >= 0
     if not tested.any():
+        apart = "" if groups is None else " is in no group,"
         msg = (
-            "no feature is left to perturb: every feature is masked out or has "
+            f"no feature is left to perturb: every feature is masked out,{apart} or has "
             "`lower` equal to `upper`."
         )
         raise ValueError(msg)
-    return Domain(low, high, tested)
+    return Domain(low, high, tested, groups)
 
 
 def _bound(name: str, value: ArrayLike, n_features: int) -> Floats:
@@ -177,10 +230,10 @@ def admit(
     slack = _ROUNDING * np.maximum(1.0, np.maximum(np.abs(domain.lower), np.abs(domain.upper)))
     outside = domain.tested & ((low < domain.lower - slack) | (high > domain.upper + slack))
     if out_of_domain == "expand":
-        return Domain(
-            np.where(domain.tested, np.minimum(domain.lower, low), domain.lower),
-            np.where(domain.tested, np.maximum(domain.upper, high), domain.upper),
-            domain.tested,
+        return replace(
+            domain,
+            lower=np.where(domain.tested, np.minimum(domain.lower, low), domain.lower),
+            upper=np.where(domain.tested, np.maximum(domain.upper, high), domain.upper),
         )
     if out_of_domain == "raise" and outside.any():
         found = np.flatnonzero(outside)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from sensx_sc.core.arrays import as_rows
 from sensx_sc.core.attribution import attribute
 from sensx_sc.core.explanation import joined
-from sensx_sc.core.preparation import MAX_WALKS, Options, block_size, outputs, prepare, read
+from sensx_sc.core.options import MAX_WALKS, Options
+from sensx_sc.core.preparation import block_size, outputs, prepare, read
 from sensx_sc.models.qoi import resolve_target
 from sensx_sc.settings import settings
 
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
 
     from sensx_sc.core.arrays import Floats, Ints, Rows
     from sensx_sc.core.explanation import Explanation
+    from sensx_sc.core.groups import Grouping
     from sensx_sc.core.preparation import Run
     from sensx_sc.models.model import Model
     from sensx_sc.models.qoi import Qoi
-    from sensx_sc.words import DesignName, Estimator, OutOfDomain, Precision, RankBy
+    from sensx_sc.words import DesignName, Estimator, GroupNorm, OutOfDomain, Precision, RankBy
 
 
 def explain(
@@ -33,6 +35,10 @@ def explain(
     lower: ArrayLike,
     upper: ArrayLike,
     mask: ArrayLike | None = None,
+    groups: Grouping | None = None,
+    group_norm: GroupNorm = "l2",
+    within: Grouping | str | None = None,
+    within_top: int = 1,
     target: object = None,
     qoi: Qoi | Callable[[Floats], Any] = "auto",
     deltas: ArrayLike | str = "auto",
@@ -72,6 +78,19 @@ def explain(
         The admissible domain, scalars or shape (n,), in feature units.
     mask
         Features to perturb, bool (n,); the others keep their values and get NaN.
+    groups
+        Features that change together, in one step of a walk: what
+        :func:`sensx_sc.core.make_groups` takes. Results then have a column for each group, and
+        features in no group keep their values. None: each feature changes alone.
+    group_norm
+        What the change of q at a group's step is divided by: ``"l2"`` (equation A14),
+        ``"density"`` or ``"none"``; see :class:`sensx_sc.core.Groups`.
+    within
+        Finer groups, or ``"features"``: then the ``within_top`` first groups of each input are
+        taken apart, and walked again beside the other groups, which still move as wholes. Results
+        have further columns for the fine groups.
+    within_top
+        How many groups of each input are taken apart, by ``rank_by``.
     target
         Explained output: name, index, one a cell, or None for each input's predicted class.
     qoi
@@ -185,6 +204,10 @@ def explain(
         batch_size=batch_size,
         device=device,
         options=options,
+        groups=groups,
+        group_norm=group_norm,
+        within=within,
+        within_top=within_top,
     )
     keys = list(range(rows.shape[0]) if keys is None else keys)
     if len(keys) != rows.shape[0]:

@@ -10,6 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from sensx_sc.core.arrays import Bools, Floats, Ints
     from sensx_sc.core.audit import Audit
+    from sensx_sc.core.groups import Groups
     from sensx_sc.words import Status
 
 
@@ -18,7 +19,10 @@ class Explanation:
     """SensX values of C inputs of n features, and how they came about.
 
     Every (C, n) array is NaN (rank and n: 0) for features that were not tested and for inputs
-    without an attribution (insensitive or failed).
+    without an attribution (insensitive or failed). Where features change in groups these arrays
+    are (C, G), a column for each group; ``groups.spread(value)`` is (C, n). With finer groups
+    ``within`` the top ones they are (C, G + H): first the groups, then the fine ones, NaN outside
+    an input's top groups; each are ranked among themselves.
 
     Attributes
     ----------
@@ -27,7 +31,8 @@ class Explanation:
     rank
         1 = most sensitive; ties by feature index.
     mean
-        Mean elementary effect: the direction (Morris' mu).
+        Mean elementary effect: the direction (Morris' mu). Of a group of several features the mean
+        change of q over the length of the step: a direction where all of them move one way.
     std
         Standard deviation of the elementary effects: nonlinearity and interactions.
     change
@@ -92,6 +97,10 @@ class Explanation:
         ``"float32"`` or ``"float64"``: the rows of the walks, (C,).
     lower, upper
         The domain, (n,).
+    groups
+        Features that change together; None: each changes alone.
+    within
+        Finer groups, where the top groups of each input were taken apart, else None.
     params
         Every parameter of the run, JSON-safe.
     """
@@ -131,10 +140,12 @@ class Explanation:
     precision: tuple[str, ...]
     lower: Floats
     upper: Floats
+    groups: Groups | None
     params: dict[str, Any]
+    within: Groups | None = None
 
 
-_OF_THE_RUN = ("output_names", "lower", "upper", "params")
+_OF_THE_RUN = ("output_names", "lower", "upper", "groups", "within", "params")
 
 
 def joined(parts: list[Explanation]) -> Explanation:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sensx_sc.core.group_norms import summed
 from sensx_sc.core.sampling import cell_key, uniforms
 from sensx_sc.core.walks import place
 from sensx_sc.evaluators.gradient.differentiability import why_not_differentiable
@@ -89,7 +90,9 @@ def estimate(
         ):
             dq = (slopes if whole else slopes[:, domain.free]) * steps
             gap[w] += (dq.sum() / design.block - reached.mean()) / design.n_blocks
-            _add(walkers[w], dq, steps, reached)
+            if domain.groups is not None:
+                dq = summed(dq, domain.member, domain.n_steps)
+            _add(walkers[w], dq, domain.lengths(steps), reached)
             advance(dq.size)
     gap += np.array([walker.q_x for walker in walkers])
     return np.where([walker.not_finite > 0 for walker in walkers], np.nan, gap)
@@ -153,7 +156,7 @@ class _States:
         # Rounded to what the model sees, as the steps of walks are.
         end = end.astype(dtype).astype(np.float64)
         start = walker.x[free].astype(dtype).astype(np.float64)
-        moved = _moved(seed, walker.key, m, blocks, n, free)
+        moved = _moved(seed, walker.key, m, blocks, domain)
         self.dx = end - start
         self.rows = _complete(walker.x, free, np.where(moved, end, start))
         self.ends = _complete(walker.x, free, end)
@@ -183,7 +186,7 @@ def _fractions(seed: int, key: int, m: int, blocks: range, n: int, free: Ints) -
     return fractions
 
 
-def _moved(seed: int, key: int, m: int, blocks: range, n: int, free: Ints) -> Bools:
+def _moved(seed: int, key: int, m: int, blocks: range, domain: Domain) -> Bools:
     """Which features have moved in each state, (W, F), all first of pairs first.
 
     The times of a block are equally spaced from a random start. Those of pairs lie below 1/2, as
@@ -193,11 +196,13 @@ def _moved(seed: int, key: int, m: int, blocks: range, n: int, free: Ints) -> Bo
     drawn = m // 2 if paired else m
     start = uniforms(seed, key, "time", blocks.start, blocks.stop, 1)
     time = (np.arange(drawn) + start) / m
-    u = uniforms(seed, key, "state", blocks.start * drawn, blocks.stop * drawn, n)[:, free]
+    rows = (blocks.start * drawn, blocks.stop * drawn)
+    u = uniforms(seed, key, "state", *rows, domain.n_features)[:, domain.leaders]
     moved: Bools = u.reshape(len(blocks), drawn, -1) < time[:, :, None]
     if paired:
         moved = np.concatenate([moved, ~moved], axis=1)
-    return moved.reshape(len(blocks) * m, -1)
+    moved = moved.reshape(len(blocks) * m, -1)
+    return moved if domain.groups is None else moved[:, domain.member]
 
 
 def why_no_gradients(

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sensx_sc.core.arrays import as_rows
-from sensx_sc.core.preparation import ARRAYS_AN_INPUT, Options, block_size, prepare, read
+from sensx_sc.core.options import Options
+from sensx_sc.core.preparation import ARRAYS_AN_INPUT, block_size, prepare, read
 from sensx_sc.core.sampling import cell_key, endpoints, orders, uniforms
 from sensx_sc.core.walks import place
 from sensx_sc.core.workers import n_workers
@@ -118,6 +119,10 @@ def plan(X: Rows, model: Any, *, lower: ArrayLike, upper: ArrayLike, **how: Any)
 
 _DEFAULTS: dict[str, Any] = {
     "mask": None,
+    "groups": None,
+    "group_norm": "l2",
+    "within": None,
+    "within_top": 1,
     "qoi": "auto",
     "deltas": "auto",
     "n_walks": 200,
@@ -132,7 +137,7 @@ _DEFAULTS: dict[str, Any] = {
 def make_plan(rows: Rows, run: Run, together: int) -> Plan:
     """The plan of a run that is prepared, ``together`` inputs dense at a time."""
     n_inputs, n = rows.shape
-    size, evaluator = len(run.domain.free), next(iter(run.evaluators.values()))
+    size, evaluator = run.domain.n_steps, next(iter(run.evaluators.values()))
     walks, points = run.design.n_walks, len(run.deltas) * run.options.n_samples
     workers = n_workers(parallel=evaluator.parallel)
     batch = max(evaluator.walks_together(size), run.design.block)
@@ -145,7 +150,7 @@ def make_plan(rows: Rows, run: Run, together: int) -> Plan:
     return Plan(
         n_inputs,
         n,
-        size,
+        len(run.domain.free),
         run.response.model.name,
         evaluator.name,
         run.why,
@@ -172,17 +177,17 @@ def _seconds(x: Floats, run: Run) -> float:
         evaluator.sweep(x[0], 0, free, down, up, u)
 
     def draw(blocks: int) -> None:
-        orders(options.seed, key, design, range(blocks), n, free)
+        orders(options.seed, key, design, range(blocks), n, domain.leaders)
         endpoints(options.seed, key, design, range(blocks), n, free)
 
     def steps(some: int) -> None:
-        first = free[:some]
+        first = domain.member < some
         order = np.argsort(np.argsort(order_of_all[:, :some], axis=1), axis=1)
-        end = place(fractions, x[0], domain, scale)[:, :some]
+        end = place(fractions, x[0], domain, scale)[:, first]
         cell = np.zeros(len(order), dtype=np.int64)
-        evaluator.walks(x, target, q_x, cell, first, end, order)
+        evaluator.walks(x, target, q_x, cell, free[first], end, order)
 
-    order_of_all = orders(options.seed, key, design, range(1), n, free)
+    order_of_all = orders(options.seed, key, design, range(1), n, domain.leaders)
     fractions = endpoints(options.seed, key, design, range(1), n, free)
     calibration = _extrapolated(sweep, options.n_samples)
     workers = n_workers(parallel=evaluator.parallel)
@@ -191,7 +196,7 @@ def _seconds(x: Floats, run: Run) -> float:
         states, targets = np.repeat(x, design.block, axis=0), np.repeat(target, design.block)
         a_block = workers * _timed(lambda _: gradients.at(states, targets), 1)
     else:
-        a_block = _extrapolated(steps, len(free)) + _timed(draw, 1)
+        a_block = _extrapolated(steps, domain.n_steps) + _timed(draw, 1)
     return calibration + design.n_blocks * a_block / workers
 
 

@@ -39,11 +39,13 @@ def probe_steps(
     (2 * steps, n): all rows before, then all rows after.
     """
     free, n = domain.free, domain.n_features
-    order = orders(seed, key, design, range(1), n, free)[0]
+    order = orders(seed, key, design, range(1), n, domain.leaders)[0]
     end = place(endpoints(seed, key, design, range(1), n, free)[0], x, domain, delta)
-    position = np.empty(len(free), dtype=np.int64)
-    position[order] = np.arange(len(free))
-    steps = np.unique(np.linspace(0, len(free) - 1, min(_STEPS, len(free))).astype(np.int64))
+    size = domain.n_steps
+    turn = np.empty(size, dtype=np.int64)
+    turn[order] = np.arange(size)
+    position = turn[domain.member]
+    steps = np.unique(np.linspace(0, size - 1, min(_STEPS, size)).astype(np.int64))
     done = np.concatenate([steps - 1, steps])
     rows = np.repeat(x[None], len(done), axis=0)
     rows[:, free] = np.where(position <= done[:, None], end, x[free])

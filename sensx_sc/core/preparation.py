@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import asdict, dataclass
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,104 +15,41 @@ from sensx_sc.core.calibration import delta_grid
 from sensx_sc.core.checks import check_model, check_names
 from sensx_sc.core.domain import admit, clip, make_domain
 from sensx_sc.core.gradients import why_no_gradients
+from sensx_sc.core.group_norms import summed, why_not_comparable
+from sensx_sc.core.groups import make_groups, singletons
+from sensx_sc.core.options import is_whole, require
 from sensx_sc.core.sampling import cell_key, make_design, uniforms
 from sensx_sc.core.walks import place
-from sensx_sc.evaluators.choose import choose_evaluator
+from sensx_sc.evaluators.choose import choose_evaluator, for_groups
 from sensx_sc.evaluators.full_precision import full_precision
 from sensx_sc.evaluators.gradient.gradients import Gradients
 from sensx_sc.models.as_model import as_model
 from sensx_sc.models.qoi import make_response
 from sensx_sc.settings import settings
-from sensx_sc.words import ESTIMATORS, OUT_OF_DOMAIN, PRECISIONS, RACED, RANK_BY
+from sensx_sc.words import OUT_OF_DOMAIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import ArrayLike
 
-    from sensx_sc.core.arrays import Floats, Rows
+    from sensx_sc.core.arrays import Bools, Floats, Rows
     from sensx_sc.core.domain import Domain
+    from sensx_sc.core.groups import Grouping, Groups
+    from sensx_sc.core.options import Options
     from sensx_sc.core.sampling import Design
     from sensx_sc.evaluators.protocol import Evaluator
     from sensx_sc.models.model import Model
     from sensx_sc.models.qoi import Qoi, Response
-    from sensx_sc.words import DesignName, Estimator, OutOfDomain, Precision, RankBy
+    from sensx_sc.words import DesignName, GroupNorm, OutOfDomain, Precision
 
 _N_PROBES = 6
+_MOST_LOOKED_AT = 32
 _MOST_ROWS = 16_384
-MAX_WALKS = 2000
-"""Walks that an input gets at most where their number is left to the criterion."""
 _MOST_INPUTS = 1024
 ARRAYS_AN_INPUT = 28  # float64 rows that an explained input occupies while its block is open
 _GRADIENT_ARRAYS = 4  # rows, endpoints, gradients and steps of a pass
 _BATCH_SHARE = 1 / 16  # of the memory budget: rows, their making and a net's first layers
-
-
-@dataclass(frozen=True)
-class Options:
-    """The numbers that shape a run; checked once, kept in the results."""
-
-    tau: float = 0.1
-    n_samples: int = 1000
-    refine_tol: float | None = None
-    min_step: float = 0.0
-    rank_by: RankBy = "value"
-    estimator: Estimator = "walks"
-    top_k: int | None = None
-    max_walks: int = MAX_WALKS
-    alpha: float = 0.05
-    precision: Precision = "auto"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        # Plain numbers, so that the results can be stored.
-        for name, kind, fine, allowed in _NUMBERS:
-            value = getattr(self, name)
-            if value is None and name in ("refine_tol", "top_k"):
-                continue
-            if not isinstance(value, Real):
-                msg = f"`{name}` must be {allowed}; got {value!r}."
-                raise TypeError(msg)
-            _require(_real(value) and fine(value), name, value, allowed)
-            _require(kind is float or is_whole(value), name, value, allowed)
-            object.__setattr__(self, name, kind(value))
-        _require(self.rank_by in RANK_BY, "rank_by", self.rank_by, f"one of {RANK_BY}")
-        _require(self.estimator in ESTIMATORS, "estimator", self.estimator, f"one of {ESTIMATORS}")
-        for name in ("top_k", "estimator"):
-            if getattr(self, name) not in (None, "walks") and self.rank_by not in RACED:
-                msg = (
-                    f"`{name}` {getattr(self, name)!r} needs `rank_by` to be one of {RACED}; "
-                    f"got {self.rank_by!r}."
-                )
-                raise ValueError(msg)
-        _require(self.precision in PRECISIONS, "precision", self.precision, f"one of {PRECISIONS}")
-
-
-_NUMBERS: tuple[tuple[str, type, Callable[[Any], bool], str], ...] = (
-    ("tau", float, lambda v: v > 0, "a positive number, in units of q"),
-    ("n_samples", int, lambda v: v >= 2, "a whole number of at least 2"),
-    ("refine_tol", float, lambda v: v > 0, "None or positive"),
-    ("top_k", int, lambda v: v >= 1, "None or a whole number of at least 1"),
-    ("max_walks", int, lambda v: v >= 1, "a whole number of at least 1"),
-    ("alpha", float, lambda v: 0 < v < 1, "between 0 and 1"),
-    ("min_step", float, lambda v: 0 <= v < 1, "at least 0 and below 1"),
-    ("seed", int, lambda v: 0 <= v < 2**64, "a whole number from 0 to 2**64 - 1"),
-)
-
-
-def _real(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def is_whole(value: object) -> bool:
-    """Whether a value is a whole number, and no bool."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
-def _require(fine: bool, name: str, value: object, allowed: str) -> None:
-    if not fine:
-        msg = f"`{name}` must be {allowed}; got {value!r}."
-        raise ValueError(msg)
 
 
 @dataclass(frozen=True)
@@ -130,18 +67,47 @@ class Run:
     evaluators: dict[str, Evaluator]
     gradients: dict[str, Gradients]
     why: str
+    within: Groups | None = None
+    within_top: int = 1
+
+    @property
+    def n_places(self) -> int:
+        """Columns of the results."""
+        return self.domain.n_places + (0 if self.within is None else len(self.within.names))
+
+    def present(self, x: Floats) -> Bools:
+        """Whether features of inputs, or any of a group, are above their lower bounds, (C, P)."""
+        above = x > self.domain.lower
+        parts = [part for part in (self.domain.groups, self.within) if part is not None]
+        if not parts:
+            return above
+        found = []
+        for part in parts:
+            inside = part.label >= 0
+            found.append(summed(above[:, inside], part.label[inside], len(part.names)))
+        return np.concatenate(found, axis=1)
+
+    @property
+    def evaluations_within(self) -> int:
+        """Evaluations that an input takes inside its top groups, about."""
+        if self.within is None:
+            return 0
+        share = min(1.0, self.within_top / self.domain.n_steps)
+        steps = self.domain.n_steps + math.ceil(share * len(self.within.names))
+        return self.design.n_walks * steps
 
     @property
     def evaluations(self) -> int:
         """Evaluations of the response that one input takes, about."""
         swept = len(self.deltas) * self.options.n_samples
-        return swept + self.design.n_walks * len(self.domain.free)
+        return swept + self.design.n_walks * self.domain.n_steps + self.evaluations_within
 
     @property
     def params(self) -> dict[str, Any]:
         """The parameters, JSON-safe."""
         qoi = self.response.qoi
         rows = {name: evaluator.rows for name, evaluator in self.evaluators.items()}
+        groups = self.domain.groups
         return {
             **asdict(self.options),
             "model": self.response.model.name,
@@ -153,6 +119,9 @@ class Run:
             "until_stable": self.until_stable,
             "n_features": self.domain.n_features,
             "n_tested": len(self.domain.free),
+            "n_groups": None if groups is None else len(groups.names),
+            "group_norm": None if groups is None else groups.norm,
+            "within_top": None if self.within is None else self.within_top,
             "out_of_domain": self.out_of_domain,
             "evaluator": next(iter(self.evaluators.values())).name,
             "rows_a_batch": rows,
@@ -175,6 +144,10 @@ def prepare(
     batch_size: int | str,
     device: str | torch.device,
     options: Options,
+    groups: Grouping | None = None,
+    group_norm: GroupNorm = "l2",
+    within: Grouping | str | None = None,
+    within_top: int = 1,
 ) -> Run:
     """Check everything that can be checked before the work, on all rows that will be explained."""
     n = rows.shape[1]
@@ -182,7 +155,7 @@ def prepare(
     if labels is not None and len(labels) != n:
         msg = f"`names` must name each of the {n} features; got {len(labels)}."
         raise ValueError(msg)
-    _require(
+    require(
         out_of_domain in OUT_OF_DOMAIN, "out_of_domain", out_of_domain, f"one of {OUT_OF_DOMAIN}"
     )
     grid, extend = delta_grid(deltas)
@@ -194,7 +167,11 @@ def prepare(
             f"`n_walks` {n_walks} gives {plan.n_blocks}."
         )
         raise ValueError(msg)
-    domain = make_domain(lower, upper, n, mask=mask, names=labels)
+    partition = None
+    if groups is not None:
+        partition = make_groups(groups, n, names=labels, norm=group_norm)
+    domain = make_domain(lower, upper, n, mask=mask, names=labels, groups=partition)
+    fine = _finer(within, within_top, domain, labels)
     device = settings.device if device == "auto" else device
     example = clip(dense(rows[:2]), domain)  # a bare callable is tried on inputs of its own kind
     ready = as_model(model, n_features=n, example=example, device=device)
@@ -205,8 +182,9 @@ def prepare(
         raise ValueError(msg)
     response = make_response(ready, qoi)
     domain = admit(rows, domain, out_of_domain=out_of_domain, names=labels)
+    _warn_of_sizes(rows, domain)
     probes = _probes(clip(dense(rows[:2]), domain), domain)
-    evaluators, why = _evaluators(response, batch_size, options.precision, probes)
+    evaluators, why = _evaluators(response, batch_size, options.precision, probes, domain)
     evaluator = next(iter(evaluators.values()))
     check_model(clip(dense(rows[:4]), domain), domain, evaluator, seed=options.seed)
     gradients, reason = _gradients(response, evaluators, probes[:2], domain, batch_size, options)
@@ -222,11 +200,51 @@ def prepare(
         evaluators,
         gradients,
         f"{why}; {reason}" if reason else why,
+        fine,
+        int(within_top),
     )
 
 
+def _finer(
+    within: Grouping | str | None, top: int, domain: Domain, labels: tuple[str, ...] | None
+) -> Groups | None:
+    """The partition that top groups are taken apart into."""
+    if within is None:
+        return None
+    if domain.groups is None:
+        msg = "`within` needs `groups`: it says what the top groups are taken apart into."
+        raise ValueError(msg)
+    require(is_whole(top) and top >= 1, "within_top", top, "a whole number of at least 1")
+    n = domain.n_features
+    if isinstance(within, str):
+        require(within == "features", "within", within, "'features' or a partition of them")
+        return singletons(n, labels)
+    fine = make_groups(within, n, names=labels)
+    left = np.flatnonzero(domain.tested & (fine.label < 0))
+    if left.size:
+        msg = (
+            f"`within` must have a group for every feature that is in one of `groups`; "
+            f"{left.size} have none, the first is feature {left[0]}."
+        )
+        raise ValueError(msg)
+    return fine
+
+
+def _warn_of_sizes(rows: Rows, domain: Domain) -> None:
+    if domain.groups is None:
+        return
+    some = clip(dense(rows[:_MOST_LOOKED_AT]), domain)
+    why = why_not_comparable(domain.groups, some, domain.lower, domain.upper)
+    if why is not None:
+        warnings.warn(why, UserWarning, stacklevel=4)
+
+
 def _evaluators(
-    response: Response, batch_size: int | str, precision: Precision, probes: Floats
+    response: Response,
+    batch_size: int | str,
+    precision: Precision,
+    probes: Floats,
+    domain: Domain,
 ) -> tuple[dict[str, Evaluator], str]:
     """One evaluator for each type of rows, the model's preferred type first; and why these."""
     available = [str(dtype).removeprefix("torch.") for dtype in response.model.dtypes]
@@ -244,7 +262,10 @@ def _evaluators(
     for name in available:
         dtype: np.dtype[np.floating] = np.dtype(name)
         together = _rows(batch_size, probes.shape[1] * dtype.itemsize)
-        made[name], reason = choose_evaluator(response, dtype, together, probes)
+        made[name], reason = found = choose_evaluator(response, dtype, together, probes)
+        if domain.groups is not None:
+            label = domain.groups.label
+            made[name], reason = for_groups(*found, response, together, label)
         why = why or reason
     return made, why
 

@@ -158,7 +158,7 @@ def race(
     -------
     A verdict for each input.
     """
-    size = len(domain.free)
+    size = domain.n_steps
     schedule = looks(design.n_blocks, design.block)
     level = wanted.alpha / len(schedule)
     walk(
@@ -212,18 +212,19 @@ def race(
 
 
 def _largest(walker: Walker, domain: Domain, wanted: Race, alive: Bools) -> Floats:
-    """What a feature would score whose every step went through all of the response, (F,).
+    """What a step would score that went through all of the response every time, (S,).
 
     0 for features that the model provably never reads.
     """
     low, high = walker.envelope
-    size = np.full(len(domain.free), max(high - low, 0.0))
+    size = np.full(domain.n_steps, max(high - low, 0.0))
     if wanted.rank_by == "value":
         down, up = domain.reach(walker.x, walker.delta_star)
         step = np.divide(
-            down**2 + up**2, 2 * (down + up), where=down + up > 0, out=np.ones(len(up))
+            down**2 + up**2, 2 * (down + up), where=down + up > 0, out=np.zeros(len(up))
         )
-        size /= step
+        length = domain.lengths(step[None])[0]
+        np.divide(size, length, where=length > 0, out=size)
     return np.where(alive, size, 0.0)
 
 

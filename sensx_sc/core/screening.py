@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sensx_sc.core.arrays import Bools, Floats
     from sensx_sc.core.audit import Audit
     from sensx_sc.core.domain import Domain
-    from sensx_sc.core.preparation import Options
+    from sensx_sc.core.options import Options
     from sensx_sc.core.sampling import Design
     from sensx_sc.core.walks import Walker
     from sensx_sc.evaluators.gradient.gradients import Gradients
@@ -40,7 +40,7 @@ class Screening:
     estimator
         What most of its values come from: ``"gradient"`` or ``"walks"``.
     exact
-        Which of the tested features have exact values, (F,).
+        Which of the tested features (groups) have exact values, (S,).
     audit
         The gradients held against exact walks.
     """
@@ -73,15 +73,15 @@ def screen(
     how: dict[str, Any] = {"seed": options.seed, "min_step": options.min_step}
     estimate(walkers, gradients, domain, design, advance=advance, **how)
     finite = [walker for walker in walkers if not walker.not_finite]
-    k = min(options.top_k or TOP_K, len(domain.free))
+    k = min(options.top_k or TOP_K, domain.n_steps)
     auto = options.estimator == "auto"
     n_top = _CANDIDATES_A_PLACE * k if auto else k
     estimated = [_statistic(walker, options) for walker in finite]
     chosen = []
     for walker, values in zip(finite, estimated, strict=True):
-        u = uniforms(options.seed, walker.key, "audit", 0, 1, domain.n_features)[0, domain.free]
+        u = uniforms(options.seed, walker.key, "audit", 0, 1, domain.n_features)[0, domain.leaders]
         chosen.append(choose_audited(values, u, n_top, _SAMPLED))
-    exact = [replace(walker, tally=Tally.empty(len(domain.free))) for walker in finite]
+    exact = [replace(walker, tally=Tally.empty(domain.n_steps)) for walker in finite]
     at = [np.concatenate(parts) for parts in chosen]
     n_blocks = design.n_blocks if auto else min(MIN_BLOCKS, design.n_blocks)
     walk_chosen(exact, at, evaluator, domain, design, blocks=range(n_blocks), **how)
@@ -92,7 +92,7 @@ def screen(
         walker.not_finite += other.not_finite
         se = _error(other, options)
         verdict = audit(values, _statistic(other, options), se, *parts, k)
-        known = np.zeros(len(domain.free), dtype=bool)
+        known = np.zeros(domain.n_steps, dtype=bool)
         if auto and verdict.passed:
             known[where] = True
             walker.tally.replace(where, other.tally)

@@ -72,8 +72,9 @@ class _Task:
 class _Steps:
     """What consecutive walks of one input have yielded.
 
-    ``dq`` and ``dx`` are the changes of q and of the feature at each feature's step, (walks, F);
-    ``last`` is q at the ends, (walks,); ``not_finite`` counts the steps at which q was not.
+    ``dq`` and ``dx`` are the changes of q and of the feature (the length, of a group) at each
+    step, (walks, S); ``last`` is q at the ends, (walks,); ``not_finite`` counts the steps at which
+    q was not.
     """
 
     walker: int
@@ -130,13 +131,13 @@ def walk(
         np.put_along_axis(dq, drawn.order, dq_in_order, axis=1)
         tolerance = np.array([walkers[task.walker].tolerance for task in batch])
         _check_ends(q[:, -1], drawn, free, tolerance, evaluator)
-        dx = drawn.end - drawn.start[drawn.cell]
+        dx = domain.lengths(drawn.end - drawn.start[drawn.cell])
         return [
             _Steps(task.walker, dq[part], dx[part], q[part, -1], _not_finite(q[part]))
             for task, part in zip(batch, drawn.parts, strict=True)
         ]
 
-    batches = _batches(len(walkers), blocks, design, len(free), evaluator)
+    batches = _batches(len(walkers), blocks, design, domain.n_steps, evaluator)
     for made in in_order(work, batches, parallel=evaluator.parallel):
         for steps in made:
             _gather(walkers[steps.walker], steps, design.block)
@@ -156,12 +157,12 @@ def walk_chosen(
     min_step: float = 0.0,
     blocks: range,
 ) -> None:
-    """Make the same walks, but evaluate the steps of some features of each input only.
+    """Make the same walks, but evaluate some steps of each input only.
 
     Parameters
     ----------
     chosen
-        For each input the features whose tally grows: positions into ``domain.free``.
+        For each input the steps whose tally grows: positions into ``domain.places``.
     blocks
         Blocks of the design.
     """
@@ -174,7 +175,10 @@ def walk_chosen(
         drawn = _draw([task], walkers, evaluator, domain, design, seed, min_step)
         at = chosen[task.walker]
         dq = evaluator.steps(drawn.x, drawn.target, drawn.cell, free, drawn.end, drawn.order, at)
-        dx = drawn.end[:, at] - drawn.start[drawn.cell][:, at]
+        if domain.groups is None:
+            dx = drawn.end[:, at] - drawn.start[drawn.cell][:, at]
+        else:
+            dx = domain.lengths(drawn.end - drawn.start[drawn.cell])[:, at]
         return _Steps(task.walker, dq, dx, np.empty(0), _not_finite(dq))
 
     for steps in in_order(work, tasks, parallel=evaluator.parallel):
@@ -214,7 +218,7 @@ class _Drawn:
     """The random part of a batch of walks.
 
     ``x`` (C, n) and ``target`` (C,) are the inputs, ``start`` (C, F) their tested features as the
-    model sees them; ``cell`` (W,), ``order`` (W, F) and ``end`` (W, F) the walks, and ``parts``
+    model sees them; ``cell`` (W,), ``order`` (W, S) and ``end`` (W, F) the walks, and ``parts``
     the walks of each task.
     """
 
@@ -240,7 +244,7 @@ def _draw(
     present = [walkers[task.walker] for task in batch]
     lengths = [len(task.blocks) * design.block for task in batch]
     order = _joined(
-        orders(seed, walker.key, design, task.blocks, n, free)
+        orders(seed, walker.key, design, task.blocks, n, domain.leaders)
         for task, walker in zip(batch, present, strict=True)
     )
     # Rounded to what the model sees, so that the step is the difference of two of its inputs.

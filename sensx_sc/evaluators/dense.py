@@ -148,7 +148,7 @@ class DenseEvaluator:
         order: Ints,
     ) -> Floats:
         taken = np.broadcast_to(np.arange(1, order.shape[1] + 1), order.shape)
-        return self._after(taken, x, target, cell, free, endpoint, order)
+        return self.after(taken, x, target, cell, free, endpoint, inverse(order))
 
     def steps(
         self,
@@ -160,14 +160,27 @@ class DenseEvaluator:
         order: Ints,
         chosen: Ints,
     ) -> Floats:
-        before = _inverse(order)[:, chosen]
-        taken = np.concatenate([before, before + 1], axis=1)
-        q = self._after(taken, x, target, cell, free, endpoint, order)
-        with np.errstate(invalid="ignore"):
-            change: Floats = q[:, len(chosen) :] - q[:, : len(chosen)]
-        return change
+        position = inverse(order)
+        return self.change(position[:, chosen], x, target, cell, free, endpoint, position)
 
-    def _after(
+    def change(
+        self,
+        before: Ints,
+        x: Floats,
+        target: Ints,
+        cell: Ints,
+        free: Ints,
+        endpoint: Floats,
+        position: Ints,
+    ) -> Floats:
+        """Change of q at one step after some numbers of steps, (W, U); see :meth:`after`."""
+        taken = np.concatenate([before, before + 1], axis=1)
+        q = self.after(taken, x, target, cell, free, endpoint, position)
+        with np.errstate(invalid="ignore"):
+            moved: Floats = q[:, before.shape[1] :] - q[:, : before.shape[1]]
+        return moved
+
+    def after(
         self,
         taken: Ints,
         x: Floats,
@@ -175,19 +188,27 @@ class DenseEvaluator:
         cell: Ints,
         free: Ints,
         endpoint: Floats,
-        order: Ints,
+        position: Ints,
     ) -> Floats:
-        """Q after the given numbers of steps of each walk, (W, T)."""
+        """Q after some numbers of steps of each walk, (W, T).
+
+        Parameters
+        ----------
+        taken
+            Those numbers, (W, T).
+        position
+            The step, from 0, at which each of the features ``free`` changes, (W, F); several may
+            change at one.
+        """
         q = np.empty(taken.shape)
         if not q.size:
             return q
-        # position[w, j] is the step at which walk w changes feature j.
-        position = torch.as_tensor(_inverse(order), device=self._device)
+        turns = torch.as_tensor(position, device=self._device)
         inputs, moved = self._tensor(x), self._tensor(endpoint)
         with full_precision():
-            for walks, times in tiles(len(order), taken.shape[1], self.rows):
+            for walks, times in tiles(len(position), taken.shape[1], self.rows):
                 done = torch.as_tensor(taken[walks, times].copy(), device=self._device)
-                changed = position[walks, None, :] < done[:, :, None]
+                changed = turns[walks, None, :] < done[:, :, None]
                 base = inputs[torch.as_tensor(cell[walks], device=self._device)]
                 values = torch.where(changed, moved[walks, None, :], base[:, None, free])
                 rows = _Columns(base, free).fill(values)
@@ -214,7 +235,8 @@ class _Columns:
         return values.reshape(-1, values.shape[-1])
 
 
-def _inverse(order: Ints) -> Ints:
+def inverse(order: Ints) -> Ints:
+    """The place of each entry in its row's order, (W, S)."""
     position = np.empty_like(order)
     np.put_along_axis(position, order, np.arange(order.shape[1])[None, :], axis=1)
     return position

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sensx_sc.get._stored import check_stored, source_key, stored_statistics
+from sensx_sc.get._stored import check_stored, place_of_arrays, source_key, stored_statistics
 from sensx_sc.slots import sanitised
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ def explanation(adata: AnnData, key: str = "sensx") -> xr.Dataset:
     - ``envelope``, (obs, delta, percentile), if stored: percentiles of q in the neighbourhood;
     - ``lower``, ``upper``, (var,), and ``bounds``, (var, bound): the domain.
 
-    With ``tl.sensx(..., obsm=...)`` the arrays come from ``.obsm`` and ``var`` has no names.
+    With ``tl.sensx(..., obsm=...)`` the arrays come from ``.obsm`` and ``var`` has no names; with
+    ``groups=`` they are (obs, group).
     ``attrs`` holds the call's parameters, ``noise_floor`` and ``versions`` as plain Python values.
 
     Raises
@@ -59,12 +60,13 @@ def explanation(adata: AnnData, key: str = "sensx") -> xr.Dataset:
 
     prefix = source_key(adata, key)
     stored = check_stored(adata, prefix)
-    where = "layers" if stored["params"].get("obsm") is None else "obsm"
+    where, grouped = place_of_arrays(stored["params"]), "groups" in stored
+    column = "group" if grouped else "var"
     arrays, names = getattr(adata, where), stored_statistics(adata, prefix, where=where)
     if f"{prefix}_rank" in arrays:
         names["rank"] = f"{prefix}_rank"
     variables: dict[str, Any] = {
-        name: (("obs", "var"), arrays[stored_as]) for name, stored_as in names.items()
+        name: (("obs", column), arrays[stored_as]) for name, stored_as in names.items()
     }
     for name in ("delta_star", "qoi"):
         if f"{prefix}_{name}" in adata.obs:
@@ -76,13 +78,15 @@ def explanation(adata: AnnData, key: str = "sensx") -> xr.Dataset:
     sides = ("lower", "upper")
     bounds = (
         {name: adata.var[f"{prefix}_{name}"] for name in sides if f"{prefix}_{name}" in adata.var}
-        if where == "layers"
+        if stored["params"].get("obsm") is None
         else {name: stored[name] for name in sides if name in stored}
     )
     for name, column in bounds.items():
         variables[name] = ("var", np.asarray(column, dtype=np.float64))
     coords: dict[str, Any] = {"obs": adata.obs_names.to_numpy().astype(str)}
-    if where == "layers":
+    if grouped:
+        coords["group"] = stored["groups"]["names"].to_numpy().astype(str)
+    if stored["params"].get("obsm") is None:
         coords["var"] = adata.var_names.to_numpy().astype(str)
     if len(bounds) == len(sides):
         box = np.stack([variables[name][1] for name in sides], axis=1)

@@ -72,8 +72,15 @@ def layer_prefix(adata: AnnData, key: str) -> str:
     prefix = source_key(adata, key)
     if prefix in adata.layers:
         return prefix
-    obsm = check_stored(adata, key)["params"].get("obsm")
-    if obsm is not None:
+    params = check_stored(adata, key)["params"]
+    obsm = params.get("obsm")
+    if params.get("n_groups") is not None:
+        msg = (
+            f"key={key!r} explains {params['n_groups']} groups of features, so its values are no "
+            f"layer of genes: they are in adata.obsm[{prefix!r}]; sx.get.explanation(adata, "
+            f"{prefix!r}) and the rankings per group of cells work with them."
+        )
+    elif obsm is not None:
         msg = (
             f"key={key!r} explains adata.obsm[{str(obsm)!r}], so its values are no layer of genes: "
             f"they are in adata.obsm[{prefix!r}]; sx.get.explanation(adata, {prefix!r}) and the "
@@ -86,6 +93,12 @@ def layer_prefix(adata: AnnData, key: str) -> str:
             f"{quoted(adata.layers)}."
         )
     raise KeyError(msg)
+
+
+def place_of_arrays(params: Mapping[str, Any]) -> str:
+    """Return where the values of results with these parameters are."""
+    of_genes = params.get("obsm") is None and params.get("n_groups") is None
+    return "layers" if of_genes else "obsm"
 
 
 def stored_statistics(adata: AnnData, prefix: str, *, where: str = "layers") -> dict[str, str]:

@@ -72,7 +72,7 @@ def condense(
     cells
         Rows of the inputs in the AnnData, (C,).
     present
-        Whether each feature is above its lower bound, (C, n).
+        Whether each feature, or any of a group, is above its lower bound, (C, n).
     statistics
         Names of the statistics to keep for every cell and feature.
     """

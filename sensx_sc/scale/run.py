@@ -80,6 +80,7 @@ def open_store(path: str | os.PathLike[str], job: Job, chunk_size: int | str) ->
     labels = np.array([*job.keys, *job.names, *job.output_names], dtype=str)
     depends = params | {
         "domain": _fingerprint(domain.lower, domain.upper, domain.tested),
+        "groups": [_fingerprint(part.label) for part in (domain.groups, run.within) if part],
         "deltas": _fingerprint(run.deltas),
         "cells": _fingerprint(job.cells, labels),
         "target": _fingerprint(job.target),
@@ -91,7 +92,7 @@ def open_store(path: str | os.PathLike[str], job: Job, chunk_size: int | str) ->
     # The response itself, for each output that is explained: it depends on `qoi`, too.
     q = [evaluator.at(probes, np.full(_N_PROBES, t)) for t in np.unique(job.target)]
     wanted = None if chunk_size == "auto" else int(chunk_size)
-    shape = (job.n_obs, domain.n_features)
+    shape = (job.n_obs, run.n_places)
     return Store(path, depends, np.array(q), shape, job.statistics, wanted)
 
 
@@ -195,7 +196,7 @@ def _block(
 ) -> BlockResult:
     work = explained if job.on_error == "mark" else attribute
     found = work(x, job.target[part], job.output_names, job.keys[part], job.run, advance=advance)
-    return condense(job.cells[part], found, x > job.run.domain.lower, job.statistics)
+    return condense(job.cells[part], found, job.run.present(x), job.statistics)
 
 
 def explained(

@@ -9,7 +9,8 @@ import numpy as np
 
 from sensx_sc.core.arrays import as_rows, pick_rows
 from sensx_sc.core.calibration import delta_grid
-from sensx_sc.core.preparation import Options, outputs, prepare
+from sensx_sc.core.options import Options
+from sensx_sc.core.preparation import outputs, prepare
 from sensx_sc.get._stored import attributed, check_stored, quoted, read_rows, source_key
 from sensx_sc.metrics.explained import Explained
 from sensx_sc.models.qoi import QOIS, resolve_target

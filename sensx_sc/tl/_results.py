@@ -139,9 +139,15 @@ class Results:
         return table
 
     def slots(
-        self, key: str, params: dict[str, Any], obs_names: pd.Index[Any], *, obsm: str | None
+        self, key: str, params: dict[str, Any], obs_names: pd.Index[Any], *, of_genes: bool
     ) -> dict[str, dict[str, Any]]:
-        """Keys and values for each attribute of the AnnData."""
+        """Keys and values for each attribute of the AnnData.
+
+        Parameters
+        ----------
+        of_genes
+            Whether the features are the genes of the AnnData.
+        """
         explained = np.unique(self.target[self.target >= 0])
         obs = {
             f"{key}_delta_star": self.delta_star,
@@ -170,11 +176,21 @@ class Results:
         if len(rankings):
             uns |= ranking_records(rankings, self.run.options.rank_by, len(self.names))
         slots: dict[str, dict[str, Any]] = {"obs": obs, "obsm": {f"{key}_envelope": envelope}}
-        if obsm is None:
-            slots |= {"layers": arrays, "var": bounds}
+        if of_genes:
+            slots["var"] = bounds
+        else:
+            uns |= {"lower": domain.lower, "upper": domain.upper}
+        if of_genes and domain.groups is None:
+            slots["layers"] = arrays
         else:
             slots["obsm"] |= arrays
-            uns |= {"lower": domain.lower, "upper": domain.upper}
+        if domain.groups is not None:
+            names, label = list(domain.groups.names), domain.groups.label
+            uns["groups"] = pd.DataFrame({"names": names, "n_features": domain.groups.sizes})
+            if of_genes:
+                slots["var"][f"{key}_group"] = pd.Categorical.from_codes(label, names)
+            else:
+                uns["group_of"] = label
         return slots | {"uns": {key: uns}}
 
     def _envelope(self) -> tuple[Floats, Floats]:

@@ -10,14 +10,13 @@ import numpy as np
 
 from sensx_sc.core.arrays import as_rows, column_range, pick_rows, stored_sample
 from sensx_sc.core.explain import progress_bar
+from sensx_sc.core.options import MAX_WALKS, Options
 from sensx_sc.core.plan import make_plan
-from sensx_sc.core.preparation import MAX_WALKS, Options, block_size, outputs, prepare
-from sensx_sc.models.qoi import resolve_target
+from sensx_sc.core.preparation import block_size, outputs, prepare
 from sensx_sc.pp._selection import (
-    aligned,
     check_adata,
-    column_of,
     pick_bounds,
+    pick_groups,
     pick_mask,
     pick_matrix,
 )
@@ -27,6 +26,7 @@ from sensx_sc.settings import settings
 from sensx_sc.slots import check_key, digest, refuse_foreign, slot_names, stored_bounds, write
 from sensx_sc.tl._notes import log_plan, log_written
 from sensx_sc.tl._results import Results
+from sensx_sc.tl._targets import targets_of
 from sensx_sc.words import ON_ERROR, STATISTICS
 
 if TYPE_CHECKING:
@@ -37,11 +37,19 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import ArrayLike
 
-    from sensx_sc.core.arrays import Floats, Ints, Rows
-    from sensx_sc.core.preparation import Run
+    from sensx_sc.core.arrays import Floats, Rows
+    from sensx_sc.core.groups import Grouping
     from sensx_sc.models.model import Model
     from sensx_sc.models.qoi import Qoi
-    from sensx_sc.words import DesignName, Estimator, OnError, OutOfDomain, Precision, RankBy
+    from sensx_sc.words import (
+        DesignName,
+        Estimator,
+        GroupNorm,
+        OnError,
+        OutOfDomain,
+        Precision,
+        RankBy,
+    )
 
 KEPT = ("value", "rank", *STATISTICS[1:])
 
@@ -68,6 +76,8 @@ def sensx(
     out_of_domain: OutOfDomain = "raise",
     rank_by: RankBy = "value",
     estimator: Estimator = "walks",
+    groups: Grouping | str | None = None,
+    group_norm: GroupNorm = "l2",
     top_k: int | None = None,
     max_walks: int = MAX_WALKS,
     alpha: float = 0.05,
@@ -140,6 +150,13 @@ def sensx(
         model, exact in the limit of small steps, and audited against exact walks of some
         features. ``"auto"``: gradients screen, exact walks give the values of the candidates, and
         of all features where the audit fails or there are no gradients.
+    groups
+        Genes that change together, in one step: a column of ``adata.var`` with a label for each
+        gene, such labels, or a mapping from the names of gene sets to their genes. A gene may be
+        in one set only; those in none keep their values. Results are then those of the sets.
+    group_norm
+        What the change of the response at a set's step is divided by: ``"l2"`` (the Euclidean
+        length of the step, A14), ``"density"`` (the sum of the absolute steps) or ``"none"``.
     top_k
         Race for the ``top_k`` genes of each cell by ``rank_by`` (``"value"`` or ``"change"``):
         after the first walks only genes whose place among them is in doubt are evaluated, on
@@ -198,7 +215,9 @@ def sensx(
       rank, value, value_se, change, mean, presence, n_cells for each explained target);
       ``names`` and ``scores`` as ``sc.pl.rank_genes_groups(adata, key="sensx")`` wants them.
 
-    With ``obsm``, values and ranks go to ``.obsm`` under the same keys, bounds to ``.uns``.
+    With ``obsm``, values and ranks go to ``.obsm`` under the same keys, bounds to ``.uns``. With
+    ``groups`` values and ranks of the sets go to ``.obsm``, (n_obs, n_groups), their names and
+    sizes to ``.uns["sensx"]["groups"]``, and the set of each gene to ``.var["sensx_group"]``.
 
     Raises
     ------
@@ -236,7 +255,8 @@ def sensx(
     cells = np.flatnonzero(pick_mask(mask_obs, adata.obs, adata.obs_names, "mask_obs"))
     rows = matrix.values if len(cells) == adata.n_obs else pick_rows(matrix.values, cells)
     rows = as_rows(rows, name=matrix.label)
-    refuse_foreign(adata, key_added, slot_names(key_added, kept, obsm=obsm))
+    in_obsm = obsm is not None or groups is not None
+    refuse_foreign(adata, key_added, slot_names(key_added, kept, in_obsm=in_obsm))
     if features is not None:
         lower, upper = stored_bounds(adata, key_added, lower, upper)
     low, high, source = pick_bounds(lower, upper, features, matrix)
@@ -275,22 +295,23 @@ def sensx(
         batch_size=batch_size,
         device=device,
         options=options,
+        groups=pick_groups(groups, features, matrix.names),
+        group_norm=group_norm,
     )
+    columns = matrix.names if run.domain.groups is None else run.domain.groups.names
     _warn_of_counts(rows, run.response.model)
     together = block_size(chunk_size, len(matrix.names))
     if on_error not in ON_ERROR:
         msg = f"`on_error` must be one of {ON_ERROR}; got {on_error!r}."
         raise ValueError(msg)
     at_cells = outputs(rows, run, together, mark=on_error == "mark")
-    targets, names = _targets(adata, target, cells, at_cells, run)
+    targets, names = targets_of(adata, target, cells, at_cells, run)
     keys = tuple(adata.obs_names[cells])
-    job = Job(
-        rows, cells, adata.n_obs, keys, targets, names, matrix.names, run, tuple(kept), on_error
-    )
+    job = Job(rows, cells, adata.n_obs, keys, targets, names, columns, run, tuple(kept), on_error)
     if store is None:
-        check_fits(adata.n_obs, len(matrix.names), len(kept))
+        check_fits(adata.n_obs, len(columns), len(kept))
     stored = None if store is None else open_store(store, job, chunk_size)
-    results = Results(adata.n_obs, matrix.names, kept if stored is None else (), run, names)
+    results = Results(adata.n_obs, columns, kept if stored is None else (), run, names)
     log_plan(
         make_plan(rows, run, together),
         adata.n_obs,
@@ -317,7 +338,7 @@ def sensx(
         "domain_digest": digest(run.domain.lower, run.domain.upper),
         "statistics": kept,
     }
-    slots = results.slots(key_added, params, adata.obs_names, obsm=obsm)
+    slots = results.slots(key_added, params, adata.obs_names, of_genes=obsm is None)
     result = adata.copy() if copy else adata
     write(result, slots, key_added)
     log_written(results, slots, time.perf_counter() - started)
@@ -347,35 +368,6 @@ def _warn_of_counts(rows: Rows, model: Model) -> None:
             UserWarning,
             stacklevel=3,
         )
-
-
-def _targets(
-    adata: AnnData, target: Any, cells: Ints, at_cells: Floats, run: Run
-) -> tuple[Ints, tuple[str, ...]]:
-    """The explained output of each cell, given the outputs at all of them."""
-    wanted = target
-    named = run.response.model.output_names or ()
-    if isinstance(target, str) and target not in named and target in adata.obs:
-        column = column_of(adata.obs, target).iloc[cells]
-        if column.isna().any():
-            msg = (
-                f"`target` column {target!r} has {int(column.isna().sum())} cells without a "
-                "class; leave them out with `mask_obs`."
-            )
-            raise ValueError(msg)
-        wanted = column.astype(str).to_numpy()
-    elif target is not None and not isinstance(target, str | int | np.integer):
-        if isinstance(target, float):
-            msg = f"`target` must be a name, an index, a column or an array; got {target!r}."
-            raise TypeError(msg)
-        wanted = np.asarray(aligned(target, adata.obs_names, "target"), dtype=object)
-        if wanted.shape == (adata.n_obs,):
-            wanted = wanted[cells]
-    try:
-        return resolve_target(wanted, run.response, at_cells)
-    except KeyError as error:
-        msg = f"{error.args[0]} A column of adata.obs with a class a cell is possible, too."
-        raise KeyError(msg) from error
 
 
 def _refuse_all_failed(results: Results) -> None:

@@ -89,7 +89,8 @@ def test_the_criterion_is_that_of_halves_of_blocks() -> None:
 
 
 def _record(kept: list[np.ndarray], made: int) -> None:
-    from sensx_sc.core.preparation import Options, prepare
+    from sensx_sc.core.options import Options
+    from sensx_sc.core.preparation import prepare
     from sensx_sc.core.sampling import cell_key
     from sensx_sc.core.statistics import Tally
     from sensx_sc.core.walks import Walker, walk

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sensx_sc.core.preparation import Options, prepare
+from sensx_sc.core.options import Options
+from sensx_sc.core.preparation import prepare
 from sensx_sc.core.walks import place
 from sensx_sc.metrics import curve_auc, perturbation_curve
 from sensx_sc.metrics.curves import Curves, perturbation_curves, random_scores

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sensx_sc.core.preparation import Options, prepare
+from sensx_sc.core.options import Options
+from sensx_sc.core.preparation import prepare
 from sensx_sc.metrics import pareto
 from sensx_sc.metrics.explained import Explained
 from sensx_sc.metrics.landscape import default_grid, landscape_of

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 import sensx_sc as sx
-from sensx_sc.core.preparation import Options, prepare
+from sensx_sc.core.options import Options
+from sensx_sc.core.preparation import prepare
 from sensx_sc.metrics import nested, perturbation_curve
 from sensx_sc.metrics.nested import nested_responses
 

@@ -10,7 +10,8 @@ import torch
 from scipy.stats import binom
 from torch import nn
 
-from sensx_sc.core.preparation import Options, prepare
+from sensx_sc.core.options import Options
+from sensx_sc.core.preparation import prepare
 from sensx_sc.metrics import adjusted, exceedance_p
 from sensx_sc.metrics.explained import Explained
 from sensx_sc.metrics.noise import RATE, exceedances, noise_level
