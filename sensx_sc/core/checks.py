@@ -58,13 +58,17 @@ def check_names(
     raise ValueError(msg)
 
 
-def check_model(x: Floats, domain: Domain, evaluator: Evaluator, *, seed: int) -> None:
+def check_model(
+    x: Floats, domain: Domain, evaluator: Evaluator, *, seed: int, mark: bool = False
+) -> None:
     """Call the model twice on the same rows, then once more at other places of other batches.
 
     Parameters
     ----------
     x
         Some inputs, (C, n); the first few and random points of the domain are tried.
+    mark
+        Rows on which the model raises are left out.
 
     Raises
     ------
@@ -75,11 +79,13 @@ def check_model(x: Floats, domain: Domain, evaluator: Evaluator, *, seed: int) -
     rows = np.concatenate([x, np.repeat(x[:1], _N_POINTS, axis=0)])
     u = uniforms(seed, cell_key("model check"), "calibration", 0, _N_POINTS, domain.n_features)
     rows[len(x) :, domain.free] = place(u[:, domain.free], x[0], domain, 1.0)
+    if mark:
+        rows = rows[[_works(evaluator, rows[i : i + 1]) for i in range(len(rows))]]
     first = evaluator.outputs(rows)
     if not np.isfinite(first).any():
         msg = (
-            f"the model returned only NaN or infinite values for the first {len(x)} inputs and "
-            "random points of the domain: check its input scale and its weights."
+            f"the model returned only NaN or infinite values for the {len(x)} inputs it was tried "
+            "on and random points of the domain: check its input scale and its weights."
         )
         raise ValueError(msg)
     scale = max(_SMALLEST, float(np.abs(first[np.isfinite(first)]).max()))
@@ -101,6 +107,14 @@ def check_model(x: Floats, domain: Domain, evaluator: Evaluator, *, seed: int) -
             f"{moved:.3g} when the rows were given in another order. It must treat rows one by one."
         )
         raise ValueError(msg)
+
+
+def _works(evaluator: Evaluator, row: Floats) -> bool:
+    try:
+        evaluator.outputs(row)
+    except Exception:  # noqa: BLE001 - a model may raise anything
+        return False
+    return True
 
 
 def _difference(a: Floats, b: Floats) -> float:

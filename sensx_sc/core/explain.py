@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any, Literal
 
 from sensx_sc.core.arrays import as_rows
 from sensx_sc.core.attribution import attribute
 from sensx_sc.core.explanation import joined
 from sensx_sc.core.options import MAX_WALKS, Options
-from sensx_sc.core.preparation import block_size, outputs, prepare, read
+from sensx_sc.core.preparation import block_size, check_keys, outputs, prepare, read
+from sensx_sc.core.progress import progress_bar
 from sensx_sc.models.qoi import resolve_target
 from sensx_sc.settings import settings
 
@@ -209,14 +209,13 @@ def explain(
         within=within,
         within_top=within_top,
     )
-    keys = list(range(rows.shape[0]) if keys is None else keys)
-    if len(keys) != rows.shape[0]:
-        msg = f"`keys` must name each of the {rows.shape[0]} inputs; got {len(keys)}."
-        raise ValueError(msg)
+    keys = check_keys(keys, rows.shape[0])
     together = block_size("auto", rows.shape[1])
     targets, output_names = resolve_target(target, run.response, outputs(rows, run, together))
-    with progress_bar(rows.shape[0] * run.evaluations, progress) as advance:
-        blocks = explain_blocks(rows, targets, output_names, keys, run, together, advance=advance)
+    with progress_bar(rows.shape[0], run.evaluations, progress) as shown:
+        blocks = explain_blocks(
+            rows, targets, output_names, keys, run, together, advance=shown.advance
+        )
         return joined([found for _, _, found in blocks])
 
 
@@ -240,13 +239,3 @@ def explain_blocks(
         part = slice(start, min(start + together, rows.shape[0]))
         x = read(rows[part], run)
         yield part, x, attribute(x, target[part], output_names, keys[part], run, advance=advance)
-
-
-@contextlib.contextmanager
-def progress_bar(n_evaluations: int, show: bool | None) -> Iterator[Callable[[int], object]]:
-    """A bar that counts evaluations of the response; hands out what advances it."""
-    from tqdm.auto import tqdm
-
-    show = settings.progress if show is None else show
-    with tqdm(total=n_evaluations, unit="evaluation", disable=not show, unit_scale=True) as bar:
-        yield bar.update

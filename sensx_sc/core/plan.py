@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import time
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -10,10 +12,11 @@ import numpy as np
 
 from sensx_sc.core.arrays import as_rows
 from sensx_sc.core.options import Options
-from sensx_sc.core.preparation import ARRAYS_AN_INPUT, block_size, prepare, read
+from sensx_sc.core.preparation import ARRAYS_AN_INPUT, block_size, check_keys, prepare
 from sensx_sc.core.sampling import cell_key, endpoints, orders, uniforms
 from sensx_sc.core.walks import place
 from sensx_sc.core.workers import n_workers
+from sensx_sc.models.qoi import resolve_target
 from sensx_sc.settings import settings
 
 if TYPE_CHECKING:
@@ -46,7 +49,8 @@ class Plan:
         How many of them take a complete row and a forward pass of the whole model. The others
         follow from what is known of the model's structure, with the same numbers.
     seconds
-        Time, from a measured piece of the work; at most, with ``top_k``.
+        Time, from a measured piece of the work; at most, with ``top_k``; NaN where the model
+        failed on it.
     memory
         Bytes beside the data, the model and the results.
     """
@@ -105,8 +109,8 @@ def plan(X: Rows, model: Any, *, lower: ArrayLike, upper: ArrayLike, **how: Any)
     numbers: dict[str, Any] = {"precision": settings.precision, "seed": settings.seed}
     numbers |= {name: value for name, value in how.items() if name in known and value is not None}
     rest = {name: value for name, value in how.items() if name not in known}
-    for ignored in ("target", "keys", "progress"):
-        rest.pop(ignored, None)
+    rest.pop("progress", None)
+    target, keys = rest.pop("target", None), rest.pop("keys", None)
     unknown = sorted(set(rest) - set(_DEFAULTS))
     if unknown:
         msg = f"`plan` takes the arguments of `explain`; it has no {unknown[0]!r}."
@@ -114,6 +118,9 @@ def plan(X: Rows, model: Any, *, lower: ArrayLike, upper: ArrayLike, **how: Any)
     run = prepare(
         rows, model, lower=lower, upper=upper, options=Options(**numbers), **(_DEFAULTS | rest)
     )
+    check_keys(keys, rows.shape[0])
+    outputs = next(iter(run.evaluators.values())).outputs(run.trial[:1])
+    resolve_target(target, run.response, np.repeat(outputs, rows.shape[0], axis=0))
     return make_plan(rows, run, block_size("auto", rows.shape[1]))
 
 
@@ -156,9 +163,18 @@ def make_plan(rows: Rows, run: Run, together: int) -> Plan:
         run.why,
         n_inputs * run.evaluations,
         n_inputs * evaluator.complete_rows(run.domain.free, walks, points),
-        n_inputs * _seconds(read(rows[:1], run), run),
+        n_inputs * _estimate(run),
         int(memory),
     )
+
+
+def _estimate(run: Run) -> float:
+    """Time that one input takes; NaN where the model fails on all that were tried."""
+    for i in range(len(run.trial)):
+        # What a model may raise is dealt with where the work is done.
+        with contextlib.suppress(Exception):
+            return _seconds(run.trial[i : i + 1], run)
+    return math.nan
 
 
 def _seconds(x: Floats, run: Run) -> float:
@@ -230,6 +246,8 @@ def duration(seconds: float) -> str:
     >>> duration(0.2), duration(40), duration(400), duration(9000)
     ('1 s', '40 s', '7 min', '2.5 h')
     """
+    if math.isnan(seconds):
+        return "an unknown time"
     if seconds < 100:
         return f"{max(1, round(seconds))} s"
     if seconds < 6000:

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from sensx_sc.core.arrays import dense
 from sensx_sc.core.calibration import delta_grid
@@ -19,11 +18,10 @@ from sensx_sc.core.group_norms import summed, why_not_comparable
 from sensx_sc.core.groups import make_groups, singletons
 from sensx_sc.core.options import is_whole, require
 from sensx_sc.core.sampling import cell_key, make_design, uniforms
+from sensx_sc.core.trial import ready_model, trial_inputs
 from sensx_sc.core.walks import place
 from sensx_sc.evaluators.choose import choose_evaluator, for_groups
-from sensx_sc.evaluators.full_precision import full_precision
 from sensx_sc.evaluators.gradient.gradients import Gradients
-from sensx_sc.models.as_model import as_model
 from sensx_sc.models.qoi import make_response
 from sensx_sc.settings import settings
 from sensx_sc.words import OUT_OF_DOMAIN
@@ -31,6 +29,7 @@ from sensx_sc.words import OUT_OF_DOMAIN
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import torch
     from numpy.typing import ArrayLike
 
     from sensx_sc.core.arrays import Bools, Floats, Rows
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
     from sensx_sc.core.options import Options
     from sensx_sc.core.sampling import Design
     from sensx_sc.evaluators.protocol import Evaluator
-    from sensx_sc.models.model import Model
     from sensx_sc.models.qoi import Qoi, Response
     from sensx_sc.words import DesignName, GroupNorm, OutOfDomain, Precision
 
@@ -54,7 +52,10 @@ _BATCH_SHARE = 1 / 16  # of the memory budget: rows, their making and a net's fi
 
 @dataclass(frozen=True)
 class Run:
-    """Everything that is settled before the first input is explained."""
+    """Everything that is settled before the first input is explained.
+
+    ``trial`` holds up to four inputs on which the model works, (T, n).
+    """
 
     response: Response
     domain: Domain
@@ -67,6 +68,7 @@ class Run:
     evaluators: dict[str, Evaluator]
     gradients: dict[str, Gradients]
     why: str
+    trial: Floats
     within: Groups | None = None
     within_top: int = 1
 
@@ -75,14 +77,18 @@ class Run:
         """Columns of the results."""
         return self.domain.n_places + (0 if self.within is None else len(self.within.names))
 
+    @property
+    def partitions(self) -> list[Groups]:
+        """Groups of features, and what the top ones are taken apart into."""
+        return [part for part in (self.domain.groups, self.within) if part is not None]
+
     def present(self, x: Floats) -> Bools:
         """Whether features of inputs, or any of a group, are above their lower bounds, (C, P)."""
         above = x > self.domain.lower
-        parts = [part for part in (self.domain.groups, self.within) if part is not None]
-        if not parts:
+        if not self.partitions:
             return above
         found = []
-        for part in parts:
+        for part in self.partitions:
             inside = part.label >= 0
             found.append(summed(above[:, inside], part.label[inside], len(part.names)))
         return np.concatenate(found, axis=1)
@@ -148,8 +154,13 @@ def prepare(
     group_norm: GroupNorm = "l2",
     within: Grouping | str | None = None,
     within_top: int = 1,
+    mark: bool = False,
 ) -> Run:
-    """Check everything that can be checked before the work, on all rows that will be explained."""
+    """Check everything that can be checked before the work, on all rows that will be explained.
+
+    With ``mark``, inputs on which the model fails are no reason to stop, unless it fails on all
+    that it is tried on.
+    """
     n = rows.shape[1]
     labels = None if names is None else tuple(map(str, names))
     if labels is not None and len(labels) != n:
@@ -173,21 +184,23 @@ def prepare(
     domain = make_domain(lower, upper, n, mask=mask, names=labels, groups=partition)
     fine = _finer(within, within_top, domain, labels)
     device = settings.device if device == "auto" else device
-    example = clip(dense(rows[:2]), domain)  # a bare callable is tried on inputs of its own kind
-    ready = as_model(model, n_features=n, example=example, device=device)
+    ready = ready_model(model, rows, domain, device, mark=mark)
     check_names(labels, ready.feature_names)
-    _try(ready, example[:1])
+    tried = trial_inputs(rows, domain, ready, mark=mark)
     if ready.feature_names is not None and len(ready.feature_names) != n:
         msg = f"the model was fitted on {len(ready.feature_names)} features; the inputs have {n}."
         raise ValueError(msg)
     response = make_response(ready, qoi)
     domain = admit(rows, domain, out_of_domain=out_of_domain, names=labels)
+    trial = clip(dense(rows[tried]), domain)
     _warn_of_sizes(rows, domain)
-    probes = _probes(clip(dense(rows[:2]), domain), domain)
+    probes = _probes(trial[:2], domain)
     evaluators, why = _evaluators(response, batch_size, options.precision, probes, domain)
     evaluator = next(iter(evaluators.values()))
-    check_model(clip(dense(rows[:4]), domain), domain, evaluator, seed=options.seed)
-    gradients, reason = _gradients(response, evaluators, probes[:2], domain, batch_size, options)
+    check_model(trial, domain, evaluator, seed=options.seed, mark=mark)
+    gradients, reason = _gradients(
+        response, evaluators, trial[:2], domain, batch_size, options, mark=mark
+    )
     return Run(
         response,
         domain,
@@ -200,6 +213,7 @@ def prepare(
         evaluators,
         gradients,
         f"{why}; {reason}" if reason else why,
+        trial,
         fine,
         int(within_top),
     )
@@ -277,6 +291,8 @@ def _gradients(
     domain: Domain,
     batch_size: int | str,
     options: Options,
+    *,
+    mark: bool,
 ) -> tuple[dict[str, Gradients], str]:
     """What gives the gradients for each type of rows, if they are asked for; and what of them."""
     if options.estimator == "walks":
@@ -284,7 +300,12 @@ def _gradients(
     first = next(iter(evaluators.values()))
     together = _rows(batch_size, _GRADIENT_ARRAYS * x.shape[1] * first.dtype.itemsize)
     target = first.outputs(x).argmax(axis=1)
-    why_not = why_no_gradients(response, x, target, domain, rows=together, seed=options.seed)
+    try:
+        why_not = why_no_gradients(response, x, target, domain, rows=together, seed=options.seed)
+    except Exception as error:
+        if not mark:
+            raise
+        why_not = f"it raised {type(error).__name__}: {error}"
     if why_not is None:
         made = {
             name: Gradients(response, evaluator.dtype, together)
@@ -314,24 +335,6 @@ def _is_auto(n_walks: int | str, options: Options) -> bool:
         )
         raise ValueError(msg)
     return True
-
-
-def _try(model: Model, example: Floats) -> None:
-    """Call the model once; a module may not take as many features, or fail in ways of its own."""
-    dtype = model.dtypes[0]
-    rows = torch.as_tensor(example, dtype=dtype, device=model.device(dtype))
-    # A black box may raise anything; what it said is passed on.
-    try:
-        with full_precision():
-            model.outputs(rows)
-    except (ValueError, TypeError):
-        raise
-    except Exception as error:
-        msg = (
-            f"the model ({model.name}) failed on rows of {example.shape[1]} features: "
-            f"{type(error).__name__}: {error}. Does it take that many?"
-        )
-        raise ValueError(msg) from error
 
 
 def _probes(x: Floats, domain: Domain) -> Floats:
@@ -395,3 +398,12 @@ def block_size(chunk_size: int | str, n_features: int) -> int:
         msg = f"`chunk_size` must be 'auto' or a whole number of at least 1; got {chunk_size!r}."
         raise ValueError(msg)
     return int(chunk_size)
+
+
+def check_keys(keys: Sequence[str | int] | None, n_inputs: int) -> list[str | int]:
+    """Names that key the random numbers of inputs: their rows, if none are given."""
+    found = list(range(n_inputs) if keys is None else keys)
+    if len(found) != n_inputs:
+        msg = f"`keys` must name each of the {n_inputs} inputs; got {len(found)}."
+        raise ValueError(msg)
+    return found

@@ -93,7 +93,7 @@ def walk_until_stable(
     -------
     One for each input; NaN where there is only one block, or a response was not finite.
     """
-    size = len(domain.free)
+    size = domain.n_steps
     halves = [(Tally.empty(size), Tally.empty(size)) for _ in walkers]
     found = [Stability(np.nan, np.nan, settled=False)] * len(walkers)
     schedule = looks(design.n_blocks, design.block)

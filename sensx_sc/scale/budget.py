@@ -8,22 +8,28 @@ from pathlib import Path
 _SHARE = 0.9  # of the free memory
 
 
-def check_fits(n_obs: int, n_features: int, n_arrays: int) -> None:
+def check_fits(n_obs: int, n_features: int, n_arrays: int, *, keep: int | None = None) -> None:
     """Refuse arrays of all cells that the machine has no memory for.
+
+    Parameters
+    ----------
+    keep
+        Features of a cell that are kept, with their indices; None: all.
 
     Raises
     ------
     ValueError
         With what the arrays need, what is free, and what to do.
     """
-    needed, free = 4 * n_obs * n_features * n_arrays, _free_memory()
+    of_a_cell = 4 * n_features if keep is None else 8 * min(keep, n_features)
+    needed, free = of_a_cell * n_obs * n_arrays, _free_memory()
     if free is None or needed <= _SHARE * free:
         return
     msg = (
         f"the {n_arrays} arrays of {n_obs} cells x {n_features} features need "
         f"{needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB of memory are free. Pass "
-        "store='run.zarr' to keep them on disk, explain fewer cells (adata[mask].copy()), or ask "
-        "for fewer `statistics`."
+        "store='run.zarr' to keep them on disk, keep='top:500' for the first genes of each cell "
+        "only, explain fewer cells (adata[mask].copy()), or ask for fewer `statistics`."
     )
     raise ValueError(msg)
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from sensx_sc.scale.results import BlockResult
     from sensx_sc.scale.run import Job
 
-    Task = tuple[int, slice, Floats, str]
-    """Number of a block, its inputs' place in the job, the inputs, their digest."""
+    Task = tuple[int, slice, Floats]
+    """Number of a block, its inputs' place in the job, the inputs."""
 
 _AHEAD = 2  # blocks a thread that are under way or waiting
 _RETRIES = 3
@@ -58,7 +58,7 @@ def on_workers(
     under_way: deque[tuple[Task, Any]] = deque()
     try:
         for task in tasks:
-            _, part, x, _ = task
+            _, part, x = task
             # Inputs travel with their task: on one worker alone they would die with it.
             with dask.config.set({"distributed.admin.large-graph-warning-threshold": "10GB"}):
                 future = client.submit(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
+import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,19 +11,27 @@ import numpy as np
 from sensx_sc.core.attribution import attribute, failure
 from sensx_sc.core.explanation import joined
 from sensx_sc.core.preparation import read
+from sensx_sc.core.progress import Progress
 from sensx_sc.core.sampling import cell_key, uniforms
+from sensx_sc.core.trial import candidates
 from sensx_sc.core.walks import UnrepeatableError, place
 from sensx_sc.scale.cluster import active_client, on_workers
+from sensx_sc.scale.facts import Facts
 from sensx_sc.scale.results import condense
-from sensx_sc.scale.store import Store, data_digest
+from sensx_sc.scale.store import Store, data_digests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    import os
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    import pandas as pd
 
     from sensx_sc.core.arrays import Floats, Ints, Rows
     from sensx_sc.core.explanation import Explanation
     from sensx_sc.core.preparation import Run
+    from sensx_sc.scale.cluster import Task
     from sensx_sc.scale.results import BlockResult
+    from sensx_sc.scale.shard import Shard
     from sensx_sc.words import OnError
 
 _LEFT_OUT = ("rows_a_batch", "model", "evaluator", "max_walks")  # the last is in "n_walks"
@@ -45,7 +52,7 @@ class Job:
     keys
         Their names, which key the random numbers.
     target
-        Index of each one's explained output, (C,).
+        Index of each one's explained output, -1 where the model does not say, (C,).
     output_names, names
         Names of the outputs and of the features.
     run
@@ -54,6 +61,8 @@ class Job:
         What to keep for every cell and feature.
     on_error
         ``"mark"`` cells on which the model fails, or ``"raise"``.
+    keep
+        Only so many features of each cell; None: all.
     """
 
     rows: Rows
@@ -66,41 +75,70 @@ class Job:
     run: Run
     statistics: tuple[str, ...]
     on_error: OnError
+    keep: int | None = None
 
 
-def open_store(path: str | os.PathLike[str], job: Job, chunk_size: int | str) -> Store:
-    """The store of a job, new or to be resumed."""
-    if not isinstance(path, str | os.PathLike) or not str(path):
-        msg = f"`store` must be the path of a folder; got {path!r}."
-        raise TypeError(msg)
+def open_store(
+    path: str | os.PathLike[str],
+    job: Job,
+    chunk_size: int | str,
+    *,
+    key: str,
+    obs_names: pd.Index[Any],
+    var_names: pd.Index[Any],
+    slots: Mapping[str, list[str]],
+    obsm: bool = False,
+) -> Store:
+    """The store of a job, new or to be resumed; the arguments are those of :class:`Store`."""
     run, domain = job.run, job.run.domain
     # How the model is called, and what it is called, does not matter: its outputs do.
     left_out = _LEFT_OUT if run.options.top_k else (*_LEFT_OUT, "alpha")
-    params = {name: value for name, value in run.params.items() if name not in left_out}
-    labels = np.array([*job.keys, *job.names, *job.output_names], dtype=str)
-    depends = params | {
-        "domain": _fingerprint(domain.lower, domain.upper, domain.tested),
-        "groups": [_fingerprint(part.label) for part in (domain.groups, run.within) if part],
-        "deltas": _fingerprint(run.deltas),
-        "cells": _fingerprint(job.cells, labels),
-        "target": _fingerprint(job.target),
-    }
+    facts = Facts(
+        {name: value for name, value in run.params.items() if name not in left_out},
+        job.statistics,
+        "all" if job.keep is None else f"top:{job.keep}",
+        job.names,
+        job.output_names,
+        job.cells,
+        job.target,
+        domain.lower,
+        domain.upper,
+        domain.tested,
+        np.concatenate([np.empty(0, np.int64), *(part.label for part in run.partitions)]),
+        run.deltas,
+        _model_outputs(job),
+    )
+    return Store(
+        path,
+        key,
+        obs_names=obs_names,
+        var_names=var_names,
+        slots=slots,
+        facts=facts,
+        obsm=obsm,
+        chunk_size=None if chunk_size == "auto" else int(chunk_size),
+    )
+
+
+def _model_outputs(job: Job) -> Floats:
+    """What the model gives at some inputs and random points of the domain; NaN where it raises.
+
+    With a quantity of interest that is a function of the outputs, its value is the last column.
+    """
+    run, domain = job.run, job.run.domain
+    x = read(job.rows[candidates(job.rows.shape[0])], run)
     u = uniforms(0, cell_key("store"), "calibration", 0, _N_PROBES, domain.n_features)
-    probes = np.repeat(read(job.rows[:1], run), _N_PROBES, axis=0)
-    probes[:, domain.free] = place(u[:, domain.free], domain.lower, domain, 1.0)
+    points = np.repeat(x[:1], _N_PROBES, axis=0)
+    points[:, domain.free] = place(u[:, domain.free], domain.lower, domain, 1.0)
     evaluator = next(iter(run.evaluators.values()))
-    # The response itself, for each output that is explained: it depends on `qoi`, too.
-    q = [evaluator.at(probes, np.full(_N_PROBES, t)) for t in np.unique(job.target)]
-    wanted = None if chunk_size == "auto" else int(chunk_size)
-    shape = (job.n_obs, run.n_places)
-    return Store(path, depends, np.array(q), shape, job.statistics, wanted)
-
-
-def _fingerprint(*arrays: np.ndarray) -> str:
-    told = hashlib.blake2b(digest_size=8)
-    for array in arrays:
-        told.update(np.ascontiguousarray(array).tobytes())
-    return told.hexdigest()
+    found = np.full((len(x) + len(points), len(job.output_names) + 1), np.nan)
+    for i, row in enumerate([*x, *points]):
+        # A model may raise anything; the inputs on which it does are marked later on.
+        with contextlib.suppress(Exception):
+            found[i, :-1] = evaluator.outputs(row[None])
+            if callable(run.response.qoi):
+                found[i, -1] = evaluator.at(row[None], np.zeros(1, dtype=np.int64))[0]
+    return found
 
 
 def blocks(
@@ -108,7 +146,8 @@ def blocks(
     together: int,
     store: Store | None,
     *,
-    advance: Callable[[int], object] = lambda _: None,
+    shard: Shard | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[BlockResult]:
     """Explain cells a block at a time, or take what the store has of them.
 
@@ -116,79 +155,95 @@ def blocks(
     ----------
     together
         Cells a block, without a store; a store's blocks are its chunks of the AnnData's cells.
+    shard
+        Only the blocks of this part of a job array.
 
     Yields
     ------
-    The results of each block; with a store without its arrays, which are there.
+    The results of each block; with a store without its large arrays, which are there.
     """
+    shown = progress or Progress()
+    parts = _parts(job, together, store)
+    if shard is not None:
+        parts = [part for i, part in enumerate(parts) if shard.has(i)]
     if (client := active_client()) is not None:
-        yield from _from_workers(client, job, together, store, advance)
+        yield from _from_workers(client, job, parts, store, shown)
         return
-    for number, part in _parts(job, together, store):
-        x = read(job.rows[part], job.run)
-        data = data_digest(x) if store is not None else ""
-        found = None if store is None else _finished(store, number, data)
-        if found is not None:
-            advance(len(x) * job.run.evaluations)
-            yield found
-            continue
-        block = _block(job, part, x, advance)
-        if store is not None:
-            store.write(number, block, data)
-        yield block
+    for number, part in parts:
+        x, found = _looked_up(job, number, part, store, shown)
+        if found is None:
+            block = _block(job, part, x, shown.advance)
+            found = _stored(block, number, x, store)
+        yield found
+
+
+def block_numbers(job: Job, store: Store) -> list[int]:
+    """Numbers of all blocks of a job in a store."""
+    return [number for number, _ in _parts(job, 0, store)]
+
+
+def _looked_up(
+    job: Job, number: int, part: slice, store: Store | None, shown: Progress
+) -> tuple[Floats, BlockResult | None]:
+    """The inputs of a block, and its results if the store has them.
+
+    A block with cells on which the model raised is tried again.
+    """
+    x = read(job.rows[part], job.run)
+    found = None if store is None else store.read(number, data_digests(x), job.keys[part])
+    if found is not None and any(text.startswith(_RAISED) for text in found.table["message"]):
+        found = None
+    if found is not None:
+        shown.found(len(x))
+    return x, found
+
+
+def _stored(block: BlockResult, number: int, x: Floats, store: Store | None) -> BlockResult:
+    """The results of a block once they are in the store, if there is one."""
+    if store is None:
+        return block
+    store.write(number, block, data_digests(x))
+    return replace(block, genes=None, arrays={})
 
 
 def _from_workers(
     client: Any,
     job: Job,
-    together: int,
+    parts: Iterable[tuple[int, slice]],
     store: Store | None,
-    advance: Callable[[int], object],
+    shown: Progress,
 ) -> Iterator[BlockResult]:
     """The same on the workers of a Dask client; this process reads, stores and keeps the order."""
-    stored: dict[int, BlockResult] = {}
+    before: dict[int, BlockResult] = {}
 
-    def missing() -> Iterator[tuple[int, slice, Floats, str]]:
-        for number, part in _parts(job, together, store):
-            x = read(job.rows[part], job.run)
-            data = data_digest(x) if store is not None else ""
-            found = None if store is None else _finished(store, number, data)
+    def missing() -> Iterator[Task]:
+        for number, part in parts:
+            x, found = _looked_up(job, number, part, store, shown)
             if found is None:
-                yield number, part, x, data
+                yield number, part, x
             else:
-                stored[number] = found
+                before[number] = found
 
     made: dict[int, BlockResult] = {}
-    for (number, _, x, data), block in on_workers(client, job, missing(), _block):
-        if store is not None:
-            store.write(number, block, data)
-        made[number] = block if store is None else replace(block, arrays={})
-        advance(len(x) * job.run.evaluations)
-        if not stored:
+    for (number, _, x), block in on_workers(client, job, missing(), _block):
+        made[number] = _stored(block, number, x, store)
+        shown.advance(len(x) * job.run.evaluations)
+        if not before:
             yield made.pop(number)
-    whole = made | stored
+    whole = made | before
     for number in sorted(whole):
         yield whole[number]
 
 
-def _finished(store: Store, number: int, data: str) -> BlockResult | None:
-    """A block that the store has; not one with cells on which the model raised: tried again."""
-    found = store.read(number, data)
-    if found is not None and any(text.startswith(_RAISED) for text in found.table["message"]):
-        return None
-    return found
-
-
-def _parts(job: Job, together: int, store: Store | None) -> Iterator[tuple[int, slice]]:
+def _parts(job: Job, together: int, store: Store | None) -> list[tuple[int, slice]]:
     """Number and inputs of each block."""
     if store is None:
-        for number, start in enumerate(range(0, len(job.cells), together)):
-            yield number, slice(start, min(start + together, len(job.cells)))
-        return
-    of_chunk = job.cells // store.chunk_size
-    for number in np.unique(of_chunk).tolist():
-        start, stop = np.searchsorted(of_chunk, [number, number + 1])
-        yield number, slice(int(start), int(stop))
+        starts = range(0, len(job.cells), together)
+        return [(i, slice(a, min(a + together, len(job.cells)))) for i, a in enumerate(starts)]
+    numbers, begins = np.unique(job.cells // store.chunk_size, return_index=True)
+    ends = [*begins[1:].tolist(), len(job.cells)]
+    parts = zip(numbers.tolist(), begins.tolist(), ends, strict=True)
+    return [(number, slice(begin, end)) for number, begin, end in parts]
 
 
 def _block(
@@ -196,7 +251,9 @@ def _block(
 ) -> BlockResult:
     work = explained if job.on_error == "mark" else attribute
     found = work(x, job.target[part], job.output_names, job.keys[part], job.run, advance=advance)
-    return condense(job.cells[part], found, job.run.present(x), job.statistics)
+    raced = job.run.options.top_k is not None and not job.run.gradients
+    present = job.run.present(x)
+    return condense(job.cells[part], found, present, job.statistics, keep=job.keep, raced=raced)
 
 
 def explained(
@@ -209,13 +266,19 @@ def explained(
     advance: Callable[[int], object] = lambda _: None,
 ) -> Explanation:
     """Explain inputs; those on which the model raises are marked as failed, the rest goes on."""
-    try:
-        return attribute(x, target, output_names, keys, run, advance=advance)
-    except UnrepeatableError:
-        raise
-    except Exception as error:  # noqa: BLE001 - a model may raise anything
-        if len(x) == 1:
+    if (target >= 0).all():
+        try:
+            return attribute(x, target, output_names, keys, run, advance=advance)
+        except UnrepeatableError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a model may raise anything
             message = f"{_RAISED} {type(error).__name__}: {error}"
-            return failure(target, output_names, message, run)
+    else:
+        message = f"{_RAISED} or returned NaN at the cell itself, so that its class is not known"
+    if len(x) == 1:
+        advance(run.evaluations)
+        return failure(target, output_names, message, run)
     alone: list[Any] = [slice(i, i + 1) for i in range(len(x))]
-    return joined([explained(x[i], target[i], output_names, keys[i], run) for i in alone])
+    return joined(
+        [explained(x[i], target[i], output_names, keys[i], run, advance=advance) for i in alone]
+    )

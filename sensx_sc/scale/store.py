@@ -1,54 +1,60 @@
 """A store of results on disk: written a block at a time, resumed after any end.
 
-A store is a zarr group with an array for each statistic, chunked by blocks of cells, and beside
-it ``.sensx``: the manifest, and a record of each finished block. A block counts as finished once
-its record is in place, which is the last thing written, and moved there in one step. A record
-carries its own checksum and those of the block's chunks.
+A store is an AnnData in a zarr store, made for the purpose or already there. Statistics are
+layers, chunked by blocks of cells; beside the first of them, in ``layers/sensx/.sensx``, is the
+journal. A block counts as finished once its record is in the journal, which is the last thing
+written. Of dense layers a record has the checksums; the entries of sparse ones it has itself, and
+the layers are made of them at the end, when it is known how many there are.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import io
-import json
 import os
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sensx_sc.logger import logger
+from sensx_sc.scale import anndata_zarr
+from sensx_sc.scale.facts import Facts, differences
+from sensx_sc.scale.journal import NAME, Journal, digest, remove_abandoned
 from sensx_sc.scale.results import WHOLE, from_arrays, to_arrays
+from sensx_sc.scale.sparse_layers import make_empty, write_entries
+from sensx_sc.scale.top import parse_keep, row_lengths
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping
 
+    import pandas as pd
+
+    from sensx_sc.core.arrays import Ints
     from sensx_sc.scale.results import BlockResult
 
-FORMAT = 1
+FORMAT = 2
 CHUNK_BYTES = 2**23
-_ASIDE = ".sensx"
-_DIGEST = 16
-_SAME_MODEL = 1e-4  # relative difference of outputs that another machine may show
+_MOST_CELLS = 4096
+_CELL_DIGEST = 8
 
 
 class Store:
-    """Results of one run on disk.
+    """Results of one run in an AnnData in a zarr store.
 
     Parameters
     ----------
     path
-        Folder of the store; made if it is not there.
-    run
-        What the run depends on, JSON-safe: must be the same when it is resumed.
-    model
-        Outputs of the model at fixed rows, which tell another model; any shape.
-    shape
-        Cells of the AnnData and features.
-    statistics
-        Arrays to keep.
+        Its folder; made if it is not there.
+    key
+        Prefix of everything that is written.
+    obs_names, var_names
+        Names of the cells and genes of the AnnData.
+    slots
+        Names that the run will write in each attribute: what is there already is refused, unless
+        it is of this run.
+    facts
+        What the run depends on: must be the same when it is resumed.
+    obsm
+        Whether the results go to ``obsm``, since they are not about genes.
     chunk_size
         Cells a block; None: some megabytes. A store that is resumed keeps its own.
 
@@ -63,151 +69,174 @@ class Store:
     def __init__(
         self,
         path: str | os.PathLike[str],
-        run: dict[str, Any],
-        model: np.ndarray,
-        shape: tuple[int, int],
-        statistics: Sequence[str],
+        key: str,
+        *,
+        obs_names: pd.Index[Any],
+        var_names: pd.Index[Any],
+        slots: Mapping[str, list[str]],
+        facts: Facts,
+        obsm: bool = False,
         chunk_size: int | None = None,
     ) -> None:
-        self.path = Path(path).expanduser().resolve()
-        self.statistics = tuple(statistics)
-        self.shape = shape
-        wanted = {
-            "format": FORMAT,
-            "shape": list(shape),
-            "statistics": list(statistics),
-            "run": run,
-        }
-        wanted = json.loads(json.dumps(wanted))
-        manifest = self.path / _ASIDE / "manifest.json"
-        if manifest.exists():
-            found = _read_manifest(manifest)
-            self._compare(found, wanted, model)
-            self.chunk_size = int(found["chunk_size"])
-            if chunk_size not in (None, self.chunk_size):
-                logger.info("store: %s keeps its blocks of %d cells.", path, self.chunk_size)
-            self._clean()
-            self._create()
-        else:
-            # A folder of ours without a manifest is from a run that was killed while it began.
-            ours = (self.path / _ASIDE).is_dir()
-            if self.path.exists() and not ours and any(self.path.iterdir()):
+        self.path = _folder(path)
+        self.key = key
+        self.statistics = facts.statistics
+        self.keep = parse_keep(facts.keep)
+        self.shape = (len(obs_names), len(facts.names))
+        self._where = "obsm" if obsm else "layers"
+        self._journal = Journal(self.path / self._where / key / NAME)
+        self._lengths: dict[int, tuple[Ints, Ints]] = {}
+        self._arrays: dict[str, Any] = {}
+        if not anndata_zarr.is_anndata(self.path):
+            self._refuse_other_things()
+            anndata_zarr.make(self.path, obs_names, var_names)
+        anndata_zarr.check_names(self.path, "obs", obs_names)
+        if not obsm:
+            anndata_zarr.check_names(self.path, "var", var_names)
+        if not self._journal.exists():
+            self._refuse_foreign(slots)
+            self._begin(facts, chunk_size)
+        self.chunk_size = self._resumed(facts, obs_names, chunk_size)
+        for name in self.statistics:
+            remove_abandoned(self.path / self._place(name))
+        self._create()
+
+    def _refuse_other_things(self) -> None:
+        for parent in self.path.parents:
+            if anndata_zarr.is_zarr(parent):
                 msg = (
-                    f"`store` {str(path)!r} exists and holds something else; give a new folder, or "
-                    "remove it first."
+                    f"`store` {str(self.path)!r} lies inside the zarr store {str(parent)!r}; give "
+                    "a folder of its own, or an AnnData's store itself."
                 )
                 raise ValueError(msg)
-            auto = max(1, min(CHUNK_BYTES // (4 * shape[1]), 4096))
-            self.chunk_size = int(chunk_size or auto)
-            self._create()
-            outputs = np.asarray(model, dtype=np.float64).tolist()
-            whole = wanted | {"chunk_size": self.chunk_size, "model": outputs}
-            _commit(manifest, json.dumps(whole, indent=1).encode())
+        if self.path.exists() and not (self.path.is_dir() and not any(self.path.iterdir())):
+            msg = (
+                f"`store` {str(self.path)!r} exists and holds something else than an AnnData in a "
+                "zarr store; give a new folder, or remove it first."
+            )
+            raise ValueError(msg)
 
-    def _compare(self, found: dict[str, Any], wanted: dict[str, Any], model: np.ndarray) -> None:
-        """Refuse to resume another run, naming what differs."""
-        if found.get("format") != FORMAT:
+    def _refuse_foreign(self, slots: Mapping[str, list[str]]) -> None:
+        found = anndata_zarr.taken(self.path, slots)
+        if found is not None:
+            msg = (
+                f"`store` {str(self.path)!r} has {found}, which no run with a store has written; "
+                "give another `key_added`, or remove it first."
+            )
+            raise ValueError(msg)
+
+    def _begin(self, facts: Facts, chunk_size: int | None) -> None:
+        row = 8 * self.keep if self.keep else 4 * self.shape[1]
+        auto = max(1, min(CHUNK_BYTES // row, _MOST_CELLS))
+        manifest = {"format": FORMAT, "chunk_size": int(chunk_size or auto)}
+        anndata_zarr.require_group(anndata_zarr.open_root(self.path), self._where)
+        self._journal.folder.parent.mkdir(parents=True, exist_ok=True)
+        self._journal.begin(manifest | facts.manifest(), facts.arrays())
+
+    def _resumed(self, facts: Facts, names: pd.Index[Any], chunk_size: int | None) -> int:
+        """Cells a block of the run that is there, once it is clear that it is the same run."""
+        manifest = self._journal.manifest()
+        if manifest.get("format") != FORMAT:
             msg = f"`store` {str(self.path)!r} was written by another version of sensx_sc."
             raise ValueError(msg)
-        differing = [
-            f"{name} was {_short(found['run'].get(name))}, is {_short(wanted['run'].get(name))}"
-            for name in sorted(set(found["run"]) | set(wanted["run"]))
-            if found["run"].get(name) != wanted["run"].get(name)
-        ]
-        differing += [
-            f"{name} was {_short(found[name])}, is {_short(wanted[name])}"
-            for name in ("shape", "statistics")
-            if found[name] != wanted[name]
-        ]
-        before = np.asarray(found["model"], dtype=np.float64)
-        if before.shape != model.shape or not np.allclose(
-            before, model, rtol=_SAME_MODEL, atol=_SAME_MODEL * np.abs(model).max(), equal_nan=True
-        ):
-            differing.append("the model gives other outputs")
-        if differing:
+        found = differences(Facts.of(manifest, self._journal.arrays()), facts, names)
+        if found:
             msg = (
-                f"`store` {str(self.path)!r} holds another run: {'; '.join(differing)}. Give "
-                "another store, or remove this one."
+                f"`store` {str(self.path)!r} holds another run: {'; '.join(found)}. Give another "
+                "store or `key_added`, or remove this one."
             )
             raise ValueError(msg)
+        of_run = int(manifest["chunk_size"])
+        if chunk_size not in (None, of_run):
+            logger.info("store: %s keeps its blocks of %d cells.", self.path, of_run)
+        return of_run
 
     def _create(self) -> None:
-        import zarr
-
-        (self.path / _ASIDE / "blocks").mkdir(parents=True, exist_ok=True)
-        group = zarr.open_group(self.path, mode="a", zarr_format=3)
+        """Make the layers that are not there."""
+        root = anndata_zarr.open_root(self.path)
         for name in self.statistics:
-            if name in group:
+            place = self._place(name)
+            if place in root:
                 continue
-            whole = name in WHOLE
-            group.create_array(
-                name,
+            if self.keep is not None:
+                make_empty(root, place, self.shape, _kind(name))
+                continue
+            root.create_array(
+                place,
                 shape=self.shape,
                 chunks=(min(self.chunk_size, self.shape[0]), self.shape[1]),
-                dtype=np.int32 if whole else np.float32,
-                fill_value=0 if whole else np.nan,
+                dtype=_kind(name),
+                fill_value=0 if name in WHOLE else np.nan,
+                attributes={"encoding-type": "array", "encoding-version": "0.2.0"},
             )
 
-    def _clean(self) -> None:
-        """Remove what a killed process was still writing."""
-        for left in [*(self.path / _ASIDE).rglob("*.partial")]:
-            with contextlib.suppress(OSError):
-                left.unlink()
-
-    def _record(self, block: int) -> Path:
-        return self.path / _ASIDE / "blocks" / f"{block:08d}"
+    def _place(self, name: str) -> str:
+        return f"{self._where}/{self.key}" + ("" if name == "value" else f"_{name}")
 
     def _rows(self, block: int) -> slice:
         start = block * self.chunk_size
         return slice(start, min(start + self.chunk_size, self.shape[0]))
 
-    def array(self, name: str) -> Any:
-        """One of the zarr arrays."""
-        import zarr
+    def _array(self, name: str) -> Any:
+        """One of the dense arrays."""
+        if name not in self._arrays:
+            self._arrays[name] = anndata_zarr.open_root(self.path)[self._place(name)]
+        return self._arrays[name]
 
-        return zarr.open_array(self.path / name, mode="r+")
+    def missing(self, blocks: Iterable[int]) -> list[int]:
+        """Which of some blocks are not finished."""
+        return sorted(set(blocks) - self._journal.finished())
 
-    def read(self, block: int, data: str) -> BlockResult | None:
+    def read(self, number: int, data: np.ndarray, names: Iterable[str]) -> BlockResult | None:
         """A finished block; None where it is not, or is damaged.
 
         Parameters
         ----------
         data
-            Digest of the block's inputs.
+            Digests of the block's inputs, one a cell: :func:`data_digests`.
+        names
+            Names of its cells.
 
         Raises
         ------
         ValueError
             The block was finished with other inputs.
         """
-        record = self._record(block)
-        if not record.exists():
+        try:
+            flat = self._journal.read(number)
+        except ValueError:
+            self._say_damaged(number, "its record")
             return None
-        told, payload = _split(record.read_bytes())
-        if told != _digest(payload):
-            self._say_damaged(block, "its record")
+        if flat is None:
             return None
-        with np.load(io.BytesIO(payload), allow_pickle=False) as file:
-            flat = dict(file)
-        if str(flat.pop("data")) != data:
+        self._compare_data(flat.pop("data"), data, list(names))
+        block = from_arrays(flat)
+        if self.keep is None:
+            told = dict(zip(self.statistics, flat["digests"].tolist(), strict=True))
+            for name in self.statistics:
+                if self._digest_on_disk(number, name, block.cells) != told[name]:
+                    self._say_damaged(number, f"its {name!r}")
+                    return None
+        self._note(number, block)
+        return block
+
+    def _digest_on_disk(self, number: int, name: str, cells: Ints) -> str:
+        rows = self._rows(number)
+        try:
+            found = self._array(name)[rows][cells - rows.start]
+        except Exception:  # noqa: BLE001 - a codec may fail in any way on damaged bytes
+            return "unreadable"
+        return _hex(found)
+
+    def _compare_data(self, before: np.ndarray, now: np.ndarray, names: list[str]) -> None:
+        other = np.flatnonzero(before != now)
+        if len(other):
             msg = (
-                f"`store` {str(self.path)!r} holds another run: the values of some of the cells "
-                f"{self._rows(block).start} to {self._rows(block).stop - 1} were others. Give "
-                "another store, or remove this one."
+                f"`store` {str(self.path)!r} holds another run: the values of {len(other)} of the "
+                f"cells {names[0]!r} to {names[-1]!r} were others, the first "
+                f"{names[other[0]]!r}. Give another store or `key_added`, or remove this one."
             )
             raise ValueError(msg)
-        digests = dict(zip(self.statistics, flat.pop("digests").tolist(), strict=True))
-        inside = flat["cells"] - self._rows(block).start
-        for name in self.statistics:
-            try:
-                rows = self.array(name)[self._rows(block)][inside]
-            except Exception:  # noqa: BLE001 - a codec may fail in any way on damaged bytes
-                self._say_damaged(block, f"its {name!r}")
-                return None
-            if _digest(rows.tobytes()).hex() != digests[name]:
-                self._say_damaged(block, f"its {name!r}")
-                return None
-        return from_arrays(flat, {})
 
     def _say_damaged(self, block: int, what: str) -> None:
         rows = self._rows(block)
@@ -218,7 +247,7 @@ class Store:
             rows.stop - 1,
         )
 
-    def write(self, number: int, block: BlockResult, data: str) -> None:
+    def write(self, number: int, block: BlockResult, data: np.ndarray) -> None:
         """Commit a block: its chunks first, its record last.
 
         Raises
@@ -226,87 +255,98 @@ class Store:
         OSError
             The disk is full or read-only; what was committed before is untouched.
         """
-        rows = self._rows(number)
-        inside = block.cells - rows.start
-        digests = []
-        for name in self.statistics:
-            values = block.arrays[name]
-            array = self.array(name)
-            chunk = np.full((rows.stop - rows.start, self.shape[1]), array.fill_value, array.dtype)
-            chunk[inside] = values
-            array[rows] = chunk
-            digests.append(_digest(np.ascontiguousarray(values).tobytes()).hex())
-        payload = io.BytesIO()
-        named: dict[str, Any] = to_arrays(block)
-        named |= {"data": np.array(data), "digests": np.array(digests)}
-        np.savez(payload, **named)
-        content = payload.getvalue()
-        _commit(self._record(number), _digest(content) + content)
+        record = to_arrays(block) | {"data": data}
+        if self.keep is None:
+            digests = [self._write_chunk(number, block, name) for name in self.statistics]
+            record |= {"digests": np.array(digests)}
+        self._journal.write(number, record)
+        self._note(number, block)
+
+    def _write_chunk(self, number: int, block: BlockResult, name: str) -> str:
+        rows, array = self._rows(number), self._array(name)
+        chunk = np.full((rows.stop - rows.start, self.shape[1]), array.fill_value, array.dtype)
+        chunk[block.cells - rows.start] = block.arrays[name]
+        array[rows] = chunk
+        return _hex(block.arrays[name])
+
+    def _note(self, number: int, block: BlockResult) -> None:
+        if block.genes is not None:
+            self._lengths[number] = (block.cells, row_lengths(block.genes))
+
+    def finish(self, slots: Mapping[str, Mapping[str, Any]]) -> None:
+        """Complete the AnnData: sparse layers, and what is not a layer.
+
+        Parameters
+        ----------
+        slots
+            For each attribute the keys and values; those of its own layers are there already.
+        """
+        own = {self._place(name) for name in self.statistics}
+        others = {
+            attribute: {k: value for k, value in entries.items() if f"{attribute}/{k}" not in own}
+            for attribute, entries in slots.items()
+        }
+        if self.keep is not None:
+            anndata_zarr.unconsolidate(self.path)
+            root = anndata_zarr.open_root(self.path)
+            places = {name: root[self._place(name)] for name in self.statistics}
+            write_entries(places, self.shape[0], self._lengths, self._entries)
+        anndata_zarr.publish(self.path, others, self._journal.folder)
+
+    def _entries(self, number: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        flat = self._journal.read(number)
+        if flat is None:
+            msg = f"block {number} of the store {str(self.path)!r} is not there any more."
+            raise FileNotFoundError(msg)
+        block = from_arrays(flat)
+        if block.genes is None:
+            raise AssertionError
+        return block.genes, block.arrays
 
     def lazy(self, name: str) -> Any:
-        """One of the arrays as a Dask array that reads the store, as long as it is there."""
+        """One of the layers as a Dask array that reads the store, as long as it is there."""
         import dask.array as da
 
-        lazy = da.from_zarr(self.array(name))
-        return lazy.map_blocks(
-            _still_there, str(self.path / _ASIDE / "manifest.json"), dtype=lazy.dtype,
-            meta=np.empty((0, 0), lazy.dtype),
-        )  # fmt: skip
+        told = str(self._journal.manifest_path)
+        if self.keep is None:
+            lazy = da.from_zarr(self._array(name))
+            meta: Any = np.empty((0, 0), lazy.dtype)
+        else:
+            from anndata.experimental import read_elem_lazy
+
+            group = anndata_zarr.open_root(self.path, "r")[self._place(name)]
+            lazy = read_elem_lazy(group, chunks=(self.chunk_size, self.shape[1]))
+            meta = lazy._meta
+        return lazy.map_blocks(_still_there, told, str(self.path), dtype=lazy.dtype, meta=meta)
 
 
-def _still_there(block: np.ndarray, manifest: str) -> np.ndarray:
+def _folder(path: str | os.PathLike[str]) -> Path:
+    if not isinstance(path, str | os.PathLike) or not str(path):
+        msg = f"`store` must be the path of a folder; got {path!r}."
+        raise TypeError(msg)
+    if "://" in str(path):
+        msg = f"`store` must be a folder that this machine can write; got {str(path)!r}."
+        raise ValueError(msg)
+    return Path(path).expanduser().resolve()
+
+
+def _kind(name: str) -> type[np.generic]:
+    return np.int32 if name in WHOLE else np.float32
+
+
+def _hex(array: np.ndarray) -> str:
+    return digest(np.ascontiguousarray(array).tobytes()).hex()
+
+
+def _still_there(block: Any, manifest: str, store: str) -> Any:
     """A chunk; a store that is gone would look as if nothing had been tested."""
     if not Path(manifest).exists():
-        msg = (
-            f"the store {str(Path(manifest).parent.parent)!r} of this layer is not there any more."
-        )
+        msg = f"the store {store!r} of this layer is not there any more."
         raise FileNotFoundError(msg)
     return block
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        msg = f"`store` {str(path.parent.parent)!r} is damaged: {path.name} cannot be read."
-        raise ValueError(msg) from error
-    return dict(found)
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) < 60 else text[:57] + "..."
-
-
-def _digest(content: bytes) -> bytes:
-    return hashlib.blake2b(content, digest_size=_DIGEST).digest()
-
-
-def _split(content: bytes) -> tuple[bytes, bytes]:
-    return content[:_DIGEST], content[_DIGEST:]
-
-
-def _commit(path: Path, content: bytes) -> None:
-    """Write a file in one step: it is there whole, or not at all."""
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
-    with contextlib.suppress(OSError):  # not every system lets a folder be synchronised
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def data_digest(x: np.ndarray) -> str:
-    """A fingerprint of the inputs of a block."""
-    return _digest(np.ascontiguousarray(x, dtype=np.float64).tobytes()).hex()
+def data_digests(x: np.ndarray) -> np.ndarray:
+    """A fingerprint of each input, (C,)."""
+    rows = np.ascontiguousarray(x, dtype=np.float64)
+    return np.array([digest(row.tobytes())[:_CELL_DIGEST].hex() for row in rows])

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from sensx_sc.core.explain import progress_bar
 from sensx_sc.core.intervals import bounded_interval, confidence_sequence
+from sensx_sc.core.progress import progress_bar
 from sensx_sc.core.racing import certify
 from sensx_sc.core.sampling import cell_key
 from sensx_sc.core.statistics import interval as student_interval
@@ -169,10 +169,9 @@ def convergence(
             "its stability; take at least two."
         )
         raise ValueError(msg)
-    with progress_bar(
-        len(stored.cells) * run.design.n_walks * len(stored.cells.free), progress
-    ) as advance:
-        tables = _tables(stored, how, advance)
+    a_cell = run.design.n_walks * len(stored.cells.free)
+    with progress_bar(len(stored.cells), a_cell, progress, unit="cell") as shown:
+        tables = _tables(stored, how, shown.advance)
     params = {
         "rank_by": by,
         "n_walks": run.design.n_walks,

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sensx_sc.core.calibration import delta_grid
-from sensx_sc.core.explain import progress_bar
+from sensx_sc.core.progress import progress_bar
 from sensx_sc.get._stored import check_count
 from sensx_sc.logger import logger
 from sensx_sc.metrics.landscape import default_grid, landscape_of
@@ -133,7 +133,8 @@ def landscape(
     scores = score_reader(adata, stored, rank_by)
     found = []
     # The grid, and about one more column at delta*.
-    with progress_bar((2 * len(scales) + 1) * len(numbers) * n_draws * len(cells), progress) as bar:
+    a_cell = (2 * len(scales) + 1) * len(numbers) * n_draws
+    with progress_bar(len(cells), a_cell, progress, unit="cell") as bar:
         for i in range(len(cells)):
             found.append(
                 landscape_of(
@@ -145,7 +146,7 @@ def landscape(
                     n_draws=n_draws,
                     threshold=threshold,
                     percentile=float(percentile),
-                    advance=bar,
+                    advance=bar.advance,
                 )
             )
     params = {

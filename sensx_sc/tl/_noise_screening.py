@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from sensx_sc.core.explain import progress_bar
+from sensx_sc.core.progress import progress_bar
 from sensx_sc.logger import logger
 from sensx_sc.metrics.multiple_tests import adjusted
 from sensx_sc.metrics.noise import exceedance_p, exceedances, noise_level
@@ -120,10 +120,11 @@ def noise_screening(
     cells, free = stored.cells, stored.cells.free
     p = np.full((adata.n_obs, len(stored.names)), np.nan, dtype=np.float32)
     rows = []
-    with progress_bar(len(cells) * cells.run.design.n_walks * len(free), progress) as advance:
+    a_cell = cells.run.design.n_walks * len(free)
+    with progress_bar(len(cells), a_cell, progress, unit="cell") as shown:
         for i, name in enumerate(cells.keys):
             level = noise_level(cells, i)
-            counts, walks = exceedances(cells, i, level.threshold, advance=advance)
+            counts, walks = exceedances(cells, i, level.threshold, advance=shown.advance)
             found = adjusted(exceedance_p(counts, walks, level.rate), method)
             p[stored.rows[i], free] = found
             rows.append(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sensx_sc.core.explain import progress_bar
+from sensx_sc.core.progress import progress_bar
 from sensx_sc.get._stored import check_count
 from sensx_sc.logger import logger
 from sensx_sc.metrics.curves import RANDOM, perturbation_curves, random_scores
@@ -126,10 +126,10 @@ def perturbation_curve(
         name: random_scores(cells) if name == RANDOM else score_reader(adata, stored, name)
         for name in methods
     }
-    total = len(cells) * len(scores) * 2 * len(where) * len(moved) * n_draws
-    with progress_bar(total, progress) as advance:
+    a_cell = len(scores) * 2 * len(where) * len(moved) * n_draws
+    with progress_bar(len(cells), a_cell, progress, unit="cell") as shown:
         curves = perturbation_curves(
-            cells, scores, scales=where, ks=moved, n_draws=n_draws, advance=advance
+            cells, scores, scales=where, ks=moved, n_draws=n_draws, advance=shown.advance
         )
     params = {
         "rank_by": methods,

@@ -12,6 +12,7 @@ import pandas as pd
 import sensx_sc
 from sensx_sc.scale.group_means import GroupMeans
 from sensx_sc.scale.results import WHOLE
+from sensx_sc.scale.top import csr
 from sensx_sc.slots import sanitised
 from sensx_sc.tl._rank_groups import ranking_records
 from sensx_sc.tl._ranking_table import ranking_table
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sensx_sc.core.arrays import Floats, Ints
-    from sensx_sc.core.preparation import Run
     from sensx_sc.scale.results import BlockResult
+    from sensx_sc.scale.run import Job
 
 _FIRST = ("names", "rank", "value", "value_se", "change", "mean", "presence", "n_cells")
 
@@ -32,32 +33,32 @@ class Results:
 
     Parameters
     ----------
-    n_obs, names
-        Cells of the AnnData, and the explained features.
+    job
+        What is explained.
     statistics
-        Those to keep for every cell and feature.
+        Those to hold in memory for every cell and feature.
     """
 
-    def __init__(
-        self,
-        n_obs: int,
-        names: tuple[str, ...],
-        statistics: Iterable[str],
-        run: Run,
-        output_names: tuple[str, ...],
-    ) -> None:
-        self.names = names
-        self.run = run
-        shape = (n_obs, len(names))
-        self.arrays = {
-            name: np.zeros(shape, np.int32) if name in WHOLE else np.full(shape, np.nan, np.float32)
-            for name in statistics
-        }
+    def __init__(self, job: Job, statistics: Iterable[str]) -> None:
+        n_obs = job.n_obs
+        self.names = job.names
+        self.run = job.run
+        self.arrays: dict[str, Any] = {}
+        self._statistics, self._keep = tuple(statistics), job.keep
+        self._kept: list[tuple[Ints, np.ndarray, dict[str, np.ndarray]]] = []
+        if job.keep is None:
+            shape = (n_obs, len(job.names))
+            self.arrays = {
+                name: np.zeros(shape, np.int32)
+                if name in WHOLE
+                else np.full(shape, np.nan, np.float32)
+                for name in self._statistics
+            }
         self.delta_star = np.full(n_obs, np.nan)
         self.qoi = np.full(n_obs, np.nan)
         self.status = np.full(n_obs, STATUSES.index("skipped"), dtype=np.int8)
         self.target = np.full(n_obs, -1, dtype=np.int64)
-        self.output_names = output_names
+        self.output_names = job.output_names
         self.messages: dict[int, str] = {}
         self.noise_floor = np.nan
         self._cells: list[pd.DataFrame] = []
@@ -68,8 +69,9 @@ class Results:
         """Take in the results of a block of cells."""
         cells = block.cells
         for name, array in self.arrays.items():
-            if name in block.arrays:
-                array[cells] = block.arrays[name]
+            array[cells] = block.arrays[name]
+        if block.genes is not None and self._statistics:
+            self._kept.append((cells, block.genes, block.arrays))
         self.delta_star[cells], self.qoi[cells] = block.delta_star, block.qoi
         self.status[cells], self.target[cells] = block.status, block.target
         messages = block.table["message"].tolist()
@@ -159,9 +161,9 @@ class Results:
             f"{key}_qoi": self.qoi,
         }
         deltas, envelope = self._envelope()
+        found = self.arrays | self._sparse()
         arrays = {
-            key if name == "value" else f"{key}_{name}": array
-            for name, array in self.arrays.items()
+            key if name == "value" else f"{key}_{name}": array for name, array in found.items()
         }
         domain = self.run.domain
         bounds = {f"{key}_lower": domain.lower, f"{key}_upper": domain.upper}
@@ -192,6 +194,18 @@ class Results:
             else:
                 uns["group_of"] = label
         return slots | {"uns": {key: uns}}
+
+    def _sparse(self) -> dict[str, Any]:
+        """Sparse layers of what was kept of each cell."""
+        shape = (len(self.status), len(self.names))
+        return {
+            name: csr(
+                shape,
+                [(cells, genes, arrays[name]) for cells, genes, arrays in self._kept],
+                np.int32 if name in WHOLE else np.float32,
+            )
+            for name in (self._statistics if self._keep is not None else ())
+        }
 
     def _envelope(self) -> tuple[Floats, Floats]:
         deltas = np.unique(np.concatenate([found for _, found, _ in self._envelopes]))

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from sensx_sc.core.arrays import as_rows, column_range, pick_rows, stored_sample
-from sensx_sc.core.explain import progress_bar
+from sensx_sc.core.arrays import as_rows, pick_rows
 from sensx_sc.core.options import MAX_WALKS, Options
 from sensx_sc.core.plan import make_plan
 from sensx_sc.core.preparation import block_size, outputs, prepare
@@ -21,12 +19,14 @@ from sensx_sc.pp._selection import (
     pick_matrix,
 )
 from sensx_sc.scale.budget import check_fits
-from sensx_sc.scale.run import Job, blocks, open_store
+from sensx_sc.scale.run import Job, open_store
+from sensx_sc.scale.shard import parse_shard
+from sensx_sc.scale.top import parse_keep
 from sensx_sc.settings import settings
 from sensx_sc.slots import check_key, digest, refuse_foreign, slot_names, stored_bounds, write
+from sensx_sc.tl._gather import gather
 from sensx_sc.tl._notes import log_plan, log_written
-from sensx_sc.tl._results import Results
-from sensx_sc.tl._targets import targets_of
+from sensx_sc.tl._targets import pick_targets, warn_of_counts
 from sensx_sc.words import ON_ERROR, STATISTICS
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import ArrayLike
 
-    from sensx_sc.core.arrays import Floats, Rows
+    from sensx_sc.core.arrays import Floats
     from sensx_sc.core.groups import Grouping
     from sensx_sc.models.model import Model
     from sensx_sc.models.qoi import Qoi
@@ -82,6 +82,7 @@ def sensx(
     max_walks: int = MAX_WALKS,
     alpha: float = 0.05,
     statistics: Sequence[str] = ("value", "rank"),
+    keep: str = "all",
     batch_size: int | str = "auto",
     chunk_size: int | str = "auto",
     device: str | torch.device = "auto",
@@ -89,6 +90,7 @@ def sensx(
     seed: int | None = None,
     key_added: str = "sensx",
     store: str | PathLike[str] | None = None,
+    shard: str | None = None,
     on_error: OnError = "mark",
     progress: bool | None = None,
     copy: bool = False,
@@ -160,7 +162,9 @@ def sensx(
     top_k
         Race for the ``top_k`` genes of each cell by ``rank_by`` (``"value"`` or ``"change"``):
         after the first walks only genes whose place among them is in doubt are evaluated, on
-        ``n_walks`` walks at most. The same numbers, much sooner where many walks are needed.
+        ``n_walks`` walks at most. The same numbers, much sooner where many walks are needed. Where
+        gradients are used (``estimator``) nothing is raced: it is then the length of the top that
+        the audit compares, and with ``"auto"`` a quarter of the genes that are walked exactly.
     max_walks
         The budget of ``n_walks="auto"``.
     alpha
@@ -169,6 +173,10 @@ def sensx(
         What to keep for every cell and gene: any of ``"value"``, ``"rank"``, ``"mean"``,
         ``"std"``, ``"change"``, ``"shapley"``, ``"se"``, ``"change_se"``, ``"n"``; ``"value"``
         always is.
+    keep
+        ``"all"``, or ``"top:500"``: of each cell only its first 500 genes by ``rank_by``, as sparse
+        layers, in which an entry that is not there means "not kept", never "no effect". Rankings
+        of the explained outputs are of all genes all the same.
     batch_size
         Rows of one model call; ``"auto"``: a share of ``settings.memory_budget``.
     chunk_size
@@ -183,10 +191,17 @@ def sensx(
     key_added
         Prefix of all keys, so that several models live together.
     store
-        Folder of a zarr store for the arrays, written a block of cells at a time; ``adata`` then
-        shows them lazily. A run that was killed goes on from there when it is called again.
+        An AnnData in a zarr store to which the results are written, a block of cells at a time:
+        the store of this very data, or a new folder, which gets the names of cells and genes.
+        ``adata`` shows its layers lazily. A run that was killed goes on from there when it is
+        called again.
+    shard
+        ``"i/n"``: explain only every n-th block of cells, from the i-th, for job arrays whose jobs
+        share a ``store``. The job that finds all others done completes the store and ``adata``;
+        before that ``adata`` is left unchanged.
     on_error
-        ``"mark"`` cells on which the model raises as failed and go on, or ``"raise"``.
+        ``"mark"`` cells on which the model raises as failed and go on, or ``"raise"``. A model that
+        fails on all cells it is tried on is an error.
     progress
         Show a progress bar; None: ``settings.progress``.
     copy
@@ -217,7 +232,8 @@ def sensx(
 
     With ``obsm``, values and ranks go to ``.obsm`` under the same keys, bounds to ``.uns``. With
     ``groups`` values and ranks of the sets go to ``.obsm``, (n_obs, n_groups), their names and
-    sizes to ``.uns["sensx"]["groups"]``, and the set of each gene to ``.var["sensx_group"]``.
+    sizes to ``.uns["sensx"]["groups"]``, and the set of each gene to ``.var["sensx_group"]``. With
+    ``store`` the same is written there.
 
     Raises
     ------
@@ -243,7 +259,13 @@ def sensx(
     started = time.perf_counter()
     check_adata(adata)
     check_key(key_added)
-    kept = _kept(statistics)
+    kept, n_kept, part = _kept(statistics), parse_keep(keep), parse_shard(shard)
+    if part is not None and store is None:
+        msg = f"`shard` {shard!r} needs a `store` that all shards share."
+        raise ValueError(msg)
+    if on_error not in ON_ERROR:
+        msg = f"`on_error` must be one of {ON_ERROR}; got {on_error!r}."
+        raise ValueError(msg)
     if adata.isbacked and (adata.is_view or copy):
         msg = (
             "a view or a copy of a backed AnnData cannot take results. Select cells with "
@@ -297,21 +319,40 @@ def sensx(
         options=options,
         groups=pick_groups(groups, features, matrix.names),
         group_norm=group_norm,
+        mark=on_error == "mark",
     )
     columns = matrix.names if run.domain.groups is None else run.domain.groups.names
-    _warn_of_counts(rows, run.response.model)
+    warn_of_counts(rows, run.response.model)
     together = block_size(chunk_size, len(matrix.names))
-    if on_error not in ON_ERROR:
-        msg = f"`on_error` must be one of {ON_ERROR}; got {on_error!r}."
-        raise ValueError(msg)
     at_cells = outputs(rows, run, together, mark=on_error == "mark")
-    targets, names = targets_of(adata, target, cells, at_cells, run)
-    keys = tuple(adata.obs_names[cells])
-    job = Job(rows, cells, adata.n_obs, keys, targets, names, columns, run, tuple(kept), on_error)
+    targets, names = pick_targets(adata, target, cells, at_cells, run)
+    job = Job(
+        rows,
+        cells,
+        adata.n_obs,
+        tuple(adata.obs_names[cells]),
+        targets,
+        names,
+        columns,
+        run,
+        tuple(kept),
+        on_error,
+        n_kept,
+    )
+    stored = None
     if store is None:
-        check_fits(adata.n_obs, len(columns), len(kept))
-    stored = None if store is None else open_store(store, job, chunk_size)
-    results = Results(adata.n_obs, columns, kept if stored is None else (), run, names)
+        check_fits(len(cells) if n_kept else adata.n_obs, len(columns), len(kept), keep=n_kept)
+    else:
+        stored = open_store(
+            store,
+            job,
+            chunk_size,
+            key=key_added,
+            obs_names=adata.obs_names,
+            var_names=adata.var_names,
+            slots=slot_names(key_added, kept, in_obsm=in_obsm),
+            obsm=in_obsm,
+        )
     log_plan(
         make_plan(rows, run, together),
         adata.n_obs,
@@ -319,12 +360,9 @@ def sensx(
         source=source,
         raced=bool(top_k or run.until_stable),
     )
-    with progress_bar(len(cells) * run.evaluations, progress) as advance:
-        for block in blocks(job, together, stored, advance=advance):
-            results.add(block)
-    if stored is not None:
-        results.arrays = {name: stored.lazy(name) for name in kept}
-    _refuse_all_failed(results)
+    results = gather(job, together, stored, part, progress=progress)
+    if results is None:
+        return adata.copy() if copy else None
     params = {
         **run.params,
         "target": target if isinstance(target, str | int | None) else "array",
@@ -337,8 +375,11 @@ def sensx(
         "domain": source,
         "domain_digest": digest(run.domain.lower, run.domain.upper),
         "statistics": kept,
+        "keep": keep,
     }
     slots = results.slots(key_added, params, adata.obs_names, of_genes=obsm is None)
+    if stored is not None:
+        stored.finish(slots)
     result = adata.copy() if copy else adata
     write(result, slots, key_added)
     log_written(results, slots, time.perf_counter() - started)
@@ -352,30 +393,3 @@ def _kept(statistics: Sequence[str]) -> list[str]:
         msg = f"`statistics` may hold {', '.join(KEPT)}; got {unknown[0]!r}."
         raise ValueError(msg)
     return [name for name in KEPT if name in asked or name == "value"]
-
-
-def _warn_of_counts(rows: Rows, model: Model) -> None:
-    """Raw counts given to a model that was fitted on log values are worth a word."""
-    if model.input_range is None:
-        return
-    top, fitted = float(column_range(rows)[1].max()), model.input_range[1]
-    values = stored_sample(rows)
-    if top > 2 * fitted and np.array_equal(values, np.rint(values)):
-        warnings.warn(
-            f"the values to explain are whole numbers up to {top:g}, but the model was fitted on "
-            f"values up to {fitted:.3g}: are these raw counts where it expects normalised, "
-            "log-transformed expression?",
-            UserWarning,
-            stacklevel=3,
-        )
-
-
-def _refuse_all_failed(results: Results) -> None:
-    counts = results.counts
-    if set(counts) == {"failed"}:
-        cell, message = next(iter(results.messages.items()))
-        msg = (
-            f"the model failed on all {counts['failed']} cells; on the first (row {cell}): "
-            f"{message}. adata is unchanged."
-        )
-        raise ValueError(msg)

@@ -1,22 +1,41 @@
-"""Which output of the model is explained for each cell."""
+"""The explained output of each cell, and a word on cells that cannot be what the model expects."""
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sensx_sc.core.arrays import column_range, stored_sample
 from sensx_sc.models.qoi import resolve_target
 from sensx_sc.pp._selection import aligned, column_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from sensx_sc.core.arrays import Floats, Ints
+    from sensx_sc.core.arrays import Floats, Ints, Rows
     from sensx_sc.core.preparation import Run
+    from sensx_sc.models.model import Model
 
 
-def targets_of(
+def warn_of_counts(rows: Rows, model: Model) -> None:
+    """Raw counts given to a model that was fitted on log values are worth a word."""
+    if model.input_range is None:
+        return
+    top, fitted = float(column_range(rows)[1].max()), model.input_range[1]
+    values = stored_sample(rows)
+    if top > 2 * fitted and np.array_equal(values, np.rint(values)):
+        warnings.warn(
+            f"the values to explain are whole numbers up to {top:g}, but the model was fitted on "
+            f"values up to {fitted:.3g}: are these raw counts where it expects normalised, "
+            "log-transformed expression?",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def pick_targets(
     adata: AnnData, target: Any, cells: Ints, at_cells: Floats, run: Run
 ) -> tuple[Ints, tuple[str, ...]]:
     """The explained output of each cell, given the outputs at all of them."""
@@ -39,7 +58,10 @@ def targets_of(
         if wanted.shape == (adata.n_obs,):
             wanted = wanted[cells]
     try:
-        return resolve_target(wanted, run.response, at_cells)
+        index, names = resolve_target(wanted, run.response, at_cells)
     except KeyError as error:
         msg = f"{error.args[0]} A column of adata.obs with a class a cell is possible, too."
         raise KeyError(msg) from error
+    if target is None and len(names) > 1:
+        index = np.where(np.isnan(at_cells).any(axis=1), -1, index)  # the class is not known
+    return index, names

@@ -75,9 +75,7 @@ def test_a_few_nan_do_not_stop_the_run() -> None:
 
 
 def test_nothing_but_nan_is_refused() -> None:
-    with pytest.raises(
-        ValueError, match="returned only NaN or infinite values for the first 3 inp"
-    ):
+    with pytest.raises(ValueError, match="returned only NaN or infinite values for the 3 inp"):
         check(lambda z: np.full(len(z), np.nan))
     with pytest.raises(ValueError, match="only NaN or infinite values"):
         check(lambda z: np.full(len(z), np.inf))

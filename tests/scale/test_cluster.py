@@ -106,9 +106,9 @@ def test_a_store_is_written_and_resumed(adata: AnnData, client: Client, tmp_path
     how = HOW | {"store": store, "chunk_size": 5, "copy": True}
     same(sx.tl.sensx(adata, net(), **how), expected)
     for number in (1, 3):
-        (store / ".sensx" / "blocks" / f"{number:08d}").unlink()
+        (store / "layers/sensx/.sensx/blocks" / f"{number:08d}").unlink()
     same(sx.tl.sensx(adata, net(), **how), expected)
-    assert len(list((store / ".sensx" / "blocks").iterdir())) == 5
+    assert len(list((store / "layers/sensx/.sensx/blocks").iterdir())) == 5
 
 
 @pytest.mark.parametrize("after", [0.7, 2.5])

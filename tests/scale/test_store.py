@@ -72,10 +72,10 @@ def test_results_in_a_store_are_those_in_memory(
     )
     assert isinstance(found.layers["sensx"], da.Array)
     same(found, expected)
-    value = zarr.open_array(path / "value", mode="r")
+    value = zarr.open_array(path / "layers/sensx", mode="r")
     assert value.dtype == np.float32
     assert value.chunks == (60 if chunk_size in (64, "auto") else chunk_size, 20)
-    assert zarr.open_array(path / "rank", mode="r").dtype == np.int32
+    assert zarr.open_array(path / "layers/sensx_rank", mode="r").dtype == np.int32
 
 
 def test_what_is_stored_is_not_explained_again(
@@ -187,8 +187,12 @@ def test_what_is_damaged_is_explained_again(
     path = tmp_path / "run.zarr"
     how = HOW | {"mask_obs": "some", "store": path, "chunk_size": 7, "copy": True}
     sx.tl.sensx(adata, model, **how)
-    files = [file for file in (path / "value" / "c").rglob("*") if file.is_file()]
-    file = sorted((path / ".sensx" / "blocks").iterdir())[2] if "record" in what else files[1]
+    files = [file for file in (path / "layers/sensx/c").rglob("*") if file.is_file()]
+    file = (
+        sorted((path / "layers/sensx/.sensx" / "blocks").iterdir())[2]
+        if "record" in what
+        else files[1]
+    )
     content = bytearray(file.read_bytes())
     if what == "gone":
         file.unlink()
@@ -209,7 +213,11 @@ def test_two_runs_at_once_do_not_harm_each_other(
     met: list[bool] = []
 
     def interrupted(rows: np.ndarray) -> np.ndarray:
-        if len(rows) > 20 and not met and (tmp_path / "run.zarr/.sensx/blocks/00000002").exists():
+        if (
+            len(rows) > 20
+            and not met
+            and (tmp_path / "run.zarr/layers/sensx/.sensx/blocks/00000002").exists()
+        ):
             met.append(True)
             same(sx.tl.sensx(adata, model, **how), expected)
         return model(rows)
@@ -237,7 +245,7 @@ def test_a_full_or_read_only_disk_leaves_what_was_done(
         sx.tl.sensx(adata, model, **(how | {"copy": False}))
     assert "sensx" not in adata.uns
     monkeypatch.undo()
-    assert len(list((tmp_path / "run.zarr/.sensx/blocks").iterdir())) == 3
+    assert len(list((tmp_path / "run.zarr/layers/sensx/.sensx/blocks").iterdir())) == 3
     same(sx.tl.sensx(adata, model, **how), expected)
 
 
@@ -247,7 +255,7 @@ def test_ctrl_c_leaves_a_store_that_goes_on(
     how = HOW | {"mask_obs": "some", "store": tmp_path / "run.zarr", "chunk_size": 7}
 
     def stopped(rows: np.ndarray) -> np.ndarray:
-        if (tmp_path / "run.zarr/.sensx/blocks/00000003").exists():
+        if (tmp_path / "run.zarr/layers/sensx/.sensx/blocks/00000003").exists():
             raise KeyboardInterrupt
         return model(rows)
 
@@ -268,7 +276,7 @@ def test_a_folder_with_other_things_is_left_alone(adata: AnnData, tmp_path: Path
 def test_a_store_of_another_version_is_refused(adata: AnnData, tmp_path: Path) -> None:
     path = tmp_path / "run.zarr"
     sx.tl.sensx(adata, model, store=path, copy=True, **HOW)
-    manifest = path / ".sensx" / "manifest.json"
+    manifest = path / "layers/sensx/.sensx" / "manifest.json"
     told = json.loads(manifest.read_text(encoding="utf-8")) | {"format": 99}
     manifest.write_text(json.dumps(told), encoding="utf-8")
     with pytest.raises(ValueError, match="written by another version"):
@@ -314,7 +322,7 @@ def test_a_manifest_that_cannot_be_read_is_said_to_be_damaged(
     adata: AnnData, tmp_path: Path
 ) -> None:
     sx.tl.sensx(adata, model, store=tmp_path / "run.zarr", copy=True, **HOW)
-    manifest = tmp_path / "run.zarr" / ".sensx" / "manifest.json"
+    manifest = tmp_path / "run.zarr" / "layers/sensx/.sensx" / "manifest.json"
     manifest.write_text(manifest.read_text(encoding="utf-8")[:50], encoding="utf-8")
     with pytest.raises(ValueError, match="is damaged: manifest.json"):
         sx.tl.sensx(adata, model, store=tmp_path / "run.zarr", **HOW)

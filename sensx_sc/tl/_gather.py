@@ -1,0 +1,66 @@
+"""The work of ``tl.sensx``: blocks of cells explained, or found in a store, and gathered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sensx_sc.core.progress import progress_bar
+from sensx_sc.logger import logger
+from sensx_sc.scale.run import block_numbers, blocks
+from sensx_sc.tl._results import Results
+
+if TYPE_CHECKING:
+    from sensx_sc.core.progress import Progress
+    from sensx_sc.scale.run import Job
+    from sensx_sc.scale.shard import Shard
+    from sensx_sc.scale.store import Store
+
+
+def gather(
+    job: Job, together: int, store: Store | None, shard: Shard | None, *, progress: bool | None
+) -> Results | None:
+    """Explain the cells of a job; None where it was a shard and others are not done.
+
+    Raises
+    ------
+    ValueError
+        The model failed on all cells.
+    """
+    results = Results(job, () if store is not None else job.statistics)
+    with progress_bar(len(job.cells), job.run.evaluations, progress, unit="cell") as shown:
+        if store is not None and shard is not None and not _completes(job, store, shard, shown):
+            return None
+        for block in blocks(job, together, store, progress=shown):
+            results.add(block)
+    if store is not None:
+        results.arrays = {name: store.lazy(name) for name in job.statistics}
+    _refuse_all_failed(results)
+    return results
+
+
+def _completes(job: Job, store: Store, shard: Shard, shown: Progress) -> bool:
+    """Explain the blocks of a shard; whether all others are done as well."""
+    for _ in blocks(job, 0, store, shard=shard, progress=shown):
+        pass
+    whole = block_numbers(job, store)
+    missing = store.missing(whole)
+    if missing:
+        logger.info(
+            "sensx: shard %s is done; %d of %d blocks of cells are still to be explained by others "
+            "(to finish what a shard has left, run it again, or run without `shard`).",
+            shard,
+            len(missing),
+            len(whole),
+        )
+    return not missing
+
+
+def _refuse_all_failed(results: Results) -> None:
+    counts = results.counts
+    if set(counts) == {"failed"}:
+        cell, message = next(iter(results.messages.items()))
+        msg = (
+            f"the model failed on all {counts['failed']} cells; on the first (row {cell}): "
+            f"{message}. adata is unchanged."
+        )
+        raise ValueError(msg)
