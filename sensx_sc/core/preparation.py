@@ -21,6 +21,7 @@ from sensx_sc.evaluators.choose import choose_evaluator
 from sensx_sc.evaluators.full_precision import full_precision
 from sensx_sc.evaluators.gradient.gradients import Gradients
 from sensx_sc.models.as_model import as_model
+from sensx_sc.models.model import ChecksRows
 from sensx_sc.models.qoi import make_response
 from sensx_sc.settings import settings
 from sensx_sc.words import ESTIMATORS, OUT_OF_DOMAIN, PRECISIONS, RACED, RANK_BY
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from sensx_sc.words import DesignName, Estimator, OutOfDomain, Precision, RankBy
 
 _N_PROBES = 6
+_N_CHECKED = 64  # inputs that the model may look at
 _MOST_ROWS = 16_384
 _MOST_INPUTS = 1024
 ARRAYS_AN_INPUT = 28  # float64 rows that an explained input occupies while its block is open
@@ -192,6 +194,8 @@ def prepare(
     example = clip(dense(rows[:2]), domain)  # a bare callable is tried on inputs of its own kind
     ready = as_model(model, n_features=n, example=example, device=device)
     check_names(labels, ready.feature_names)
+    if isinstance(ready, ChecksRows):
+        ready.check_rows(dense(rows[:_N_CHECKED]))
     _try(ready, example[:1])
     if ready.feature_names is not None and len(ready.feature_names) != n:
         msg = f"the model was fitted on {len(ready.feature_names)} features; the inputs have {n}."

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from sensx_sc.evaluators.by_name import ByNameEvaluator
 from sensx_sc.evaluators.dense import DenseEvaluator
 from sensx_sc.evaluators.full_precision import full_precision
 from sensx_sc.evaluators.graph.columns import NoStemError
@@ -15,14 +17,15 @@ from sensx_sc.evaluators.graph.trace import find_stem
 from sensx_sc.evaluators.routed import RoutedEvaluator
 from sensx_sc.evaluators.stem.evaluator import StemEvaluator
 from sensx_sc.evaluators.trees.evaluator import tree_evaluator
+from sensx_sc.models.by_name import ByName
+from sensx_sc.models.model import InTorch
 from sensx_sc.models.one_vs_rest import OneVsRest
 from sensx_sc.models.sklearn_estimator import SklearnModel
-from sensx_sc.models.torch_module import TorchModel
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from sensx_sc.evaluators.protocol import Floats
+    from sensx_sc.evaluators.protocol import Evaluator, Floats
     from sensx_sc.evaluators.stem.stem import Stem
     from sensx_sc.models.qoi import Response
 
@@ -33,7 +36,7 @@ _AGREEMENT = {torch.float64: 1e-9, torch.float32: 1e-3}
 
 def choose_evaluator(
     response: Response, dtype: np.dtype[np.floating], rows: int, probes: Floats
-) -> tuple[DenseEvaluator | RoutedEvaluator, str]:
+) -> tuple[Evaluator, str]:
     """Make an evaluator for a response.
 
     A model whose graph proves that it starts with something affine, and whose stem gives the
@@ -52,13 +55,17 @@ def choose_evaluator(
     -------
     The evaluator, and one sentence's end on why it is this one.
     """
-    dense = DenseEvaluator(response, dtype, rows)
     model = response.model
+    if isinstance(model, ByName):
+        own = replace(response, model=model.inner)
+        found, why = choose_evaluator(own, dtype, rows, probes[:, model.index])
+        return ByNameEvaluator(found, model.index, probes.shape[1]), why
+    dense = DenseEvaluator(response, dtype, rows)
     if isinstance(model, OneVsRest) and response.qoi == "probability":
-        found = [choose_evaluator(own, dtype, rows, probes) for own in model.responses]
-        members = [member for member, _ in found if isinstance(member, DenseEvaluator)]
-        if len(members) == len(found):
-            return RoutedEvaluator(dense, members), found[0][1]
+        each = [choose_evaluator(own, dtype, rows, probes) for own in model.responses]
+        members = [member for member, _ in each if isinstance(member, DenseEvaluator)]
+        if len(members) == len(each):
+            return RoutedEvaluator(dense, members), each[0][1]
     if isinstance(model, SklearnModel):
         of_trees = tree_evaluator(response, model, dense, probes)
         if of_trees is not None:
@@ -92,7 +99,7 @@ def _stem(response: Response, dense: DenseEvaluator, probes: Floats) -> Stem:
 
 def _module(response: Response, dtype: torch.dtype) -> nn.Module:
     model = response.model
-    if isinstance(model, TorchModel):
+    if isinstance(model, InTorch):
         return model.module(dtype)
     if isinstance(model, SklearnModel):
         try:

@@ -73,7 +73,7 @@ class Response:
         chosen: Floats = outputs[rows, target]
         kind = self.model.kind
         if self.qoi == "probability" and kind == "logit":
-            if outputs.shape[1] == 1:
+            if outputs.shape[1] == 1 or is_independent(self.model):
                 return _expit(chosen)
             shifted = outputs - outputs.max(axis=1, keepdims=True)
             weights = np.exp(shifted)
@@ -82,6 +82,11 @@ class Response:
             with np.errstate(divide="ignore"):
                 chosen = np.log(chosen) - np.log1p(-chosen)
         return chosen
+
+
+def is_independent(model: Model) -> bool:
+    """Whether the logits are those of classes that do not exclude each other: a sigmoid each."""
+    return bool(getattr(model, "independent", False))
 
 
 def _expit(logit: Floats) -> Floats:
