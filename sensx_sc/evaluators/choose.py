@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from sensx_sc.evaluators.by_name import ByNameEvaluator
+from sensx_sc.evaluators.columnwise import ColumnwiseEvaluator
 from sensx_sc.evaluators.dense import DenseEvaluator
 from sensx_sc.evaluators.full_precision import full_precision
 from sensx_sc.evaluators.graph.columns import NoStemError
-from sensx_sc.evaluators.graph.sklearn_linear import Untranslatable, as_module
+from sensx_sc.evaluators.graph.sklearn_linear import as_module
+from sensx_sc.evaluators.graph.sklearn_parts import Untranslatable
 from sensx_sc.evaluators.graph.trace import find_stem
 from sensx_sc.evaluators.routed import RoutedEvaluator
 from sensx_sc.evaluators.stem.evaluator import StemEvaluator
 from sensx_sc.evaluators.trees.evaluator import tree_evaluator
+from sensx_sc.evaluators.trees.pipeline import pipeline_evaluator
 from sensx_sc.models.by_name import ByName
+from sensx_sc.models.lightgbm_booster import LightGBMBooster
 from sensx_sc.models.model import InTorch
 from sensx_sc.models.one_vs_rest import OneVsRest
 from sensx_sc.models.sklearn_estimator import SklearnModel
@@ -59,17 +62,22 @@ def choose_evaluator(
     if isinstance(model, ByName):
         own = replace(response, model=model.inner)
         found, why = choose_evaluator(own, dtype, rows, probes[:, model.index])
-        return ByNameEvaluator(found, model.index, probes.shape[1]), why
+        return ColumnwiseEvaluator(found, model.index, probes.shape[1]), why
     dense = DenseEvaluator(response, dtype, rows)
     if isinstance(model, OneVsRest) and response.qoi == "probability":
         each = [choose_evaluator(own, dtype, rows, probes) for own in model.responses]
-        members = [member for member, _ in each if isinstance(member, DenseEvaluator)]
-        if len(members) == len(each):
+        members = [member for member, _ in each]
+        # A member that routes itself would take the class for one of its own.
+        if not any(isinstance(getattr(m, "inner", m), RoutedEvaluator) for m in members):
             return RoutedEvaluator(dense, members), each[0][1]
-    if isinstance(model, SklearnModel):
+    if isinstance(model, SklearnModel | LightGBMBooster):
         of_trees = tree_evaluator(response, model, dense, probes)
         if of_trees is not None:
             return of_trees
+    if isinstance(model, SklearnModel):
+        of_pipeline = pipeline_evaluator(response, model, dense, probes)
+        if of_pipeline is not None:
+            return of_pipeline
     try:
         stem = _stem(response, dense, probes)
     except NoStemError as reason:

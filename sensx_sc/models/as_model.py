@@ -13,10 +13,12 @@ from torch import nn
 from sensx_sc.models.by_name import ByName
 from sensx_sc.models.celltypist import CellTypistModel, is_celltypist
 from sensx_sc.models.function import function_model
+from sensx_sc.models.lightgbm_booster import LightGBMBooster, is_lightgbm_booster
 from sensx_sc.models.model import Model, OutputKind, as_names
 from sensx_sc.models.one_vs_rest import OneVsRest
 from sensx_sc.models.sklearn_estimator import SklearnModel, is_estimator
 from sensx_sc.models.torch_module import TorchModel
+from sensx_sc.models.xgboost_booster import is_xgboost_booster, xgboost_booster
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +44,8 @@ def as_model(
     ----------
     model
         A :class:`torch.nn.Module`, a fitted scikit-learn, XGBoost or LightGBM estimator or
-        Pipeline, a CellTypist model, or any callable on rows (B, n) that returns (B,) or (B, K).
+        Pipeline, a booster of XGBoost or LightGBM, a CellTypist model, or any callable on rows
+        (B, n) that returns (B,) or (B, K).
         Or a mapping from class names to binary classifiers: one model with an output for each,
         of which only the explained one is run.
     n_features
@@ -145,6 +148,10 @@ def _made(
     if is_celltypist(model):
         _refuse_outputs(said, "CellTypist")
         return CellTypistModel(model, **said.names)
+    if is_xgboost_booster(model):
+        return xgboost_booster(model, outputs=said.outputs, **said.names)
+    if is_lightgbm_booster(model):
+        return LightGBMBooster(model, outputs=said.outputs, **said.names)
     if is_estimator(model):
         return SklearnModel(model, outputs=said.outputs, **said.names)
     if isinstance(model, Mapping):

@@ -154,7 +154,8 @@ def resolve_target(
             raise ValueError(msg)
         return np.zeros(n_cells, dtype=np.int64), ("qoi", *names[1:])
     if target is None:
-        if n_outputs > 1 and model.kind == "value":
+        several = getattr(model, "needs_target", False) or model.kind == "value"
+        if n_outputs > 1 and several:
             msg = (
                 f"`target` must name one of the {n_outputs} outputs of {model.name}: "
                 f"{_listed(names)}."

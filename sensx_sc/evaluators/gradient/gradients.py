@@ -20,7 +20,8 @@ from torch import nn
 
 from sensx_sc.evaluators.dense import TILE
 from sensx_sc.evaluators.full_precision import full_precision
-from sensx_sc.evaluators.graph.sklearn_linear import Untranslatable, as_module
+from sensx_sc.evaluators.graph.sklearn_linear import as_module
+from sensx_sc.evaluators.graph.sklearn_parts import Untranslatable
 from sensx_sc.models.by_name import ByName
 from sensx_sc.models.function import FunctionModel
 from sensx_sc.models.model import InTorch, as_matrix

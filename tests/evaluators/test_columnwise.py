@@ -11,8 +11,8 @@ from sklearn.ensemble import RandomForestClassifier
 from torch import nn
 
 import sensx_sc as sx
-from sensx_sc.evaluators.by_name import ByNameEvaluator
 from sensx_sc.evaluators.choose import choose_evaluator
+from sensx_sc.evaluators.columnwise import ColumnwiseEvaluator
 from sensx_sc.evaluators.dense import DenseEvaluator
 from sensx_sc.evaluators.gradient.gradients import Gradients
 from sensx_sc.evaluators.routed import RoutedEvaluator
@@ -64,7 +64,7 @@ def evaluators(request: pytest.FixtureRequest) -> tuple[Any, DenseEvaluator]:
     response = make_response(behind_columns(request.param))
     probes = np.random.default_rng(1).random((5, N))
     fast, _ = choose_evaluator(response, np.dtype(np.float64), 64, probes)
-    assert isinstance(fast, ByNameEvaluator)
+    assert isinstance(fast, ColumnwiseEvaluator)
     assert fast.name == {"one a class": "stem"}.get(request.param, request.param)
     assert isinstance(fast.inner, RoutedEvaluator) == (request.param == "one a class")
     return fast, DenseEvaluator(response, np.dtype(np.float64), 64)
