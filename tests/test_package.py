@@ -155,8 +155,8 @@ def test_layers_point_one_way(path: Path) -> None:
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_optional_libraries_are_imported_where_they_are_used(path: Path) -> None:
     optional = {
-        "captum", "distributed", "httpx", "lightgbm", "onnxruntime", "scanpy", "shap", "sklearn",
-        "xgboost",
+        "captum", "celltypist", "distributed", "httpx", "lightgbm", "lightning", "onnxruntime",
+        "scanpy", "scvi", "shap", "sklearn", "tenacity", "timm", "transformers", "xgboost",
     }  # fmt: skip
     assert not top_level(modules_imported(path, nested=False)) & optional
 

@@ -44,16 +44,20 @@ def check_names(
             for group, label in ((missing, "missing"), (unknown, "unknown to the model"))
             if group
         ]
-        msg = (
-            f"the {what}s are not those the model was fitted with ({'; '.join(parts)}). Pass "
-            "exactly the model's, in its order: adata[:, list(model.feature_names)]."
+        advice = (
+            "A missing gene is not one that is not expressed, so none is filled in."
+            if missing
+            else "Pass exactly the model's, in its order, adata[:, list(model.feature_names)], or "
+            "let it take them by name: sx.models.as_model(model, columns=adata.var_names)."
         )
+        msg = f"the {what}s are not those the model was fitted with ({'; '.join(parts)}). {advice}"
         raise ValueError(msg)
     first = next(i for i, (a, b) in enumerate(zip(names, model_names, strict=True)) if a != b)
     msg = (
         f"the {what}s are in another order than the model's: position {first} holds "
-        f"{names[first]!r}, the model expects {model_names[first]!r}. Reorder them: "
-        "adata[:, list(model.feature_names)]."
+        f"{names[first]!r}, the model expects {model_names[first]!r}. Reorder them, "
+        "adata[:, list(model.feature_names)], or let the model take them by name: "
+        "sx.models.as_model(model, columns=adata.var_names)."
     )
     raise ValueError(msg)
 

@@ -22,6 +22,7 @@ from sensx_sc.core.trial import ready_model, trial_inputs
 from sensx_sc.core.walks import place
 from sensx_sc.evaluators.choose import choose_evaluator, for_groups
 from sensx_sc.evaluators.gradient.gradients import Gradients
+from sensx_sc.models.model import ChecksRows
 from sensx_sc.models.qoi import make_response
 from sensx_sc.settings import settings
 from sensx_sc.words import OUT_OF_DOMAIN
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 _N_PROBES = 6
 _MOST_LOOKED_AT = 32
+_N_CHECKED = 64  # inputs that the model may look at
 _MOST_ROWS = 16_384
 _MOST_INPUTS = 1024
 ARRAYS_AN_INPUT = 28  # float64 rows that an explained input occupies while its block is open
@@ -186,6 +188,8 @@ def prepare(
     device = settings.device if device == "auto" else device
     ready = ready_model(model, rows, domain, device, mark=mark)
     check_names(labels, ready.feature_names)
+    if isinstance(ready, ChecksRows):
+        ready.check_rows(dense(rows[:_N_CHECKED]))
     tried = trial_inputs(rows, domain, ready, mark=mark)
     if ready.feature_names is not None and len(ready.feature_names) != n:
         msg = f"the model was fitted on {len(ready.feature_names)} features; the inputs have {n}."

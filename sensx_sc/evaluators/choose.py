@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from sensx_sc.evaluators.columnwise import ColumnwiseEvaluator
 from sensx_sc.evaluators.dense import DenseEvaluator
 from sensx_sc.evaluators.full_precision import full_precision
 from sensx_sc.evaluators.graph.columns import NoStemError
-from sensx_sc.evaluators.graph.sklearn_linear import Untranslatable, as_module
+from sensx_sc.evaluators.graph.sklearn_linear import as_module
+from sensx_sc.evaluators.graph.sklearn_parts import Untranslatable
 from sensx_sc.evaluators.graph.trace import find_stem
 from sensx_sc.evaluators.grouped import GroupedEvaluator
 from sensx_sc.evaluators.routed import RoutedEvaluator
 from sensx_sc.evaluators.stem.evaluator import StemEvaluator
 from sensx_sc.evaluators.trees.evaluator import tree_evaluator
+from sensx_sc.evaluators.trees.pipeline import pipeline_evaluator
+from sensx_sc.models.by_name import ByName
+from sensx_sc.models.lightgbm_booster import LightGBMBooster
+from sensx_sc.models.model import InTorch
 from sensx_sc.models.one_vs_rest import OneVsRest
 from sensx_sc.models.sklearn_estimator import SklearnModel
-from sensx_sc.models.torch_module import TorchModel
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from sensx_sc.evaluators.protocol import Floats, Ints
+    from sensx_sc.evaluators.protocol import Evaluator, Floats, Ints
     from sensx_sc.evaluators.stem.stem import Stem
     from sensx_sc.models.qoi import Response
 
@@ -34,7 +40,7 @@ _AGREEMENT = {torch.float64: 1e-9, torch.float32: 1e-3}
 
 def choose_evaluator(
     response: Response, dtype: np.dtype[np.floating], rows: int, probes: Floats
-) -> tuple[DenseEvaluator | RoutedEvaluator, str]:
+) -> tuple[Evaluator, str]:
     """Make an evaluator for a response.
 
     A model whose graph proves that it starts with something affine, and whose stem gives the
@@ -53,17 +59,26 @@ def choose_evaluator(
     -------
     The evaluator, and one sentence's end on why it is this one.
     """
-    dense = DenseEvaluator(response, dtype, rows)
     model = response.model
+    if isinstance(model, ByName):
+        own = replace(response, model=model.inner)
+        found, why = choose_evaluator(own, dtype, rows, probes[:, model.index])
+        return ColumnwiseEvaluator(found, model.index, probes.shape[1]), why
+    dense = DenseEvaluator(response, dtype, rows)
     if isinstance(model, OneVsRest) and response.qoi == "probability":
-        found = [choose_evaluator(own, dtype, rows, probes) for own in model.responses]
-        members = [member for member, _ in found if isinstance(member, DenseEvaluator)]
-        if len(members) == len(found):
-            return RoutedEvaluator(dense, members), found[0][1]
-    if isinstance(model, SklearnModel):
+        each = [choose_evaluator(own, dtype, rows, probes) for own in model.responses]
+        members = [member for member, _ in each]
+        # A member that routes itself would take the class for one of its own.
+        if not any(isinstance(getattr(m, "inner", m), RoutedEvaluator) for m in members):
+            return RoutedEvaluator(dense, members), each[0][1]
+    if isinstance(model, SklearnModel | LightGBMBooster):
         of_trees = tree_evaluator(response, model, dense, probes)
         if of_trees is not None:
             return of_trees
+    if isinstance(model, SklearnModel):
+        of_pipeline = pipeline_evaluator(response, model, dense, probes)
+        if of_pipeline is not None:
+            return of_pipeline
     try:
         stem = _stem(response, dense, probes)
     except NoStemError as reason:
@@ -118,7 +133,7 @@ def _stem(response: Response, dense: DenseEvaluator, probes: Floats) -> Stem:
 
 def _module(response: Response, dtype: torch.dtype) -> nn.Module:
     model = response.model
-    if isinstance(model, TorchModel):
+    if isinstance(model, InTorch):
         return model.module(dtype)
     if isinstance(model, SklearnModel):
         try:

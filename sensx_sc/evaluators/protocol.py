@@ -33,8 +33,10 @@ class Evaluator(Protocol):
 
     name: str
     dtype: np.dtype[np.floating]
-    rows: int
     parallel: bool
+
+    @property
+    def rows(self) -> int: ...
 
     def walks_together(self, n_steps: int) -> int:
         """How many walks of so many steps :meth:`walks` is best given at once."""

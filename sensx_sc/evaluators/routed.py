@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sensx_sc.evaluators.dense import DenseEvaluator
-    from sensx_sc.evaluators.protocol import Floats, Ints
+    from sensx_sc.evaluators.protocol import Evaluator, Floats, Ints
 
 
 class RoutedEvaluator:
@@ -26,7 +26,7 @@ class RoutedEvaluator:
         Evaluator of each output.
     """
 
-    def __init__(self, whole: DenseEvaluator, members: list[DenseEvaluator]) -> None:
+    def __init__(self, whole: DenseEvaluator, members: list[Evaluator]) -> None:
         self.whole = whole
         self.members = members
         self.dtype = whole.dtype
@@ -39,7 +39,7 @@ class RoutedEvaluator:
         """The model's outputs (B, K) for rows (B, n)."""
         return self.whole.outputs(x)
 
-    def _routes(self, target: Ints) -> Iterator[tuple[DenseEvaluator, Ints]]:
+    def _routes(self, target: Ints) -> Iterator[tuple[Evaluator, Ints]]:
         """Each member that is needed, and the entries of ``target`` that need it."""
         for k in np.unique(target):
             yield self.members[k], np.flatnonzero(target == k)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import torch
 from torch import nn
 
+from sensx_sc.models.by_name import ByName
+from sensx_sc.models.celltypist import CellTypistModel, is_celltypist
 from sensx_sc.models.function import function_model
-from sensx_sc.models.model import Model, OutputKind
+from sensx_sc.models.lightgbm_booster import LightGBMBooster, is_lightgbm_booster
+from sensx_sc.models.model import Model, OutputKind, as_names
 from sensx_sc.models.one_vs_rest import OneVsRest
 from sensx_sc.models.sklearn_estimator import SklearnModel, is_estimator
 from sensx_sc.models.torch_module import TorchModel
+from sensx_sc.models.xgboost_booster import is_xgboost_booster, xgboost_booster
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +35,7 @@ def as_model(
     feature_names: Sequence[object] | None = None,
     output_names: Sequence[object] | None = None,
     rows: RowKind | None = None,
+    columns: Sequence[object] | None = None,
     device: str | torch.device = "auto",
 ) -> Model:
     """Make a model ready to be explained.
@@ -37,9 +43,11 @@ def as_model(
     Parameters
     ----------
     model
-        A :class:`torch.nn.Module`, a fitted scikit-learn estimator or Pipeline, or any callable
-        on rows (B, n) that returns (B,) or (B, K). Or a mapping from class names to binary
-        classifiers: one model with an output for each, of which only the explained one is run.
+        A :class:`torch.nn.Module`, a fitted scikit-learn, XGBoost or LightGBM estimator or
+        Pipeline, a booster of XGBoost or LightGBM, a CellTypist model, or any callable on rows
+        (B, n) that returns (B,) or (B, K).
+        Or a mapping from class names to binary classifiers: one model with an output for each,
+        of which only the explained one is run.
     n_features
         Number of features; only a bare callable needs it, for a trial call on two rows of zeros.
     example
@@ -53,6 +61,9 @@ def as_model(
         Names, where the model does not carry them.
     rows
         Whether a callable takes ``"numpy"`` arrays or ``"torch"`` tensors; by default found out.
+    columns
+        Names of the columns of the rows, where they are more than the model's features or in
+        another order: the model then takes its own by name, and the others have no effect.
     device
         ``"auto"`` (a module's own device if that is not the CPU, else a GPU if there is one), or
         a device that torch knows. The module itself is not moved.
@@ -67,7 +78,7 @@ def as_model(
         Not a model.
     ValueError
         A module in training mode, an estimator that is not fitted, an unknown device, a callable
-        that fails on example rows.
+        that fails on example rows, features of the model that are not among the ``columns``.
 
     Examples
     --------
@@ -75,32 +86,82 @@ def as_model(
     >>> model = sx.models.as_model(lambda rows: rows.sum(1), n_features=3)
     >>> model.kind
     'value'
+
+    A model of two genes, given rows of three:
+
+    >>> model = sx.models.as_model(
+    ...     lambda rows: rows[:, 0] - rows[:, 1],
+    ...     n_features=2,
+    ...     feature_names=["CD3D", "CD79A"],
+    ...     columns=["NKG7", "CD79A", "CD3D"],
+    ... )
+    >>> model.feature_names
+    ('NKG7', 'CD79A', 'CD3D')
     """
     if outputs is not None and outputs not in get_args(OutputKind):
         msg = f"`outputs` must be one of {get_args(OutputKind)}; got {outputs!r}."
         raise ValueError(msg)
+    said = _Said(outputs, feature_names, output_names, rows)
     if isinstance(model, Model):
-        if any(given is not None for given in (outputs, feature_names, output_names, rows)):
+        if said.anything:
             msg = (
                 f"{model.name} was made by as_model before: describe it there, with `outputs`, "
                 "`feature_names`, `output_names` and `rows`."
             )
             raise ValueError(msg)
-        return model
-    names = {"feature_names": feature_names, "output_names": output_names}
+        made = model
+    else:
+        made = _made(model, said, n_features, example, device)
+    return made if columns is None else ByName(made, columns)
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What the caller says of a model."""
+
+    outputs: OutputKind | None = None
+    feature_names: Sequence[object] | None = None
+    output_names: Sequence[object] | None = None
+    rows: RowKind | None = None
+
+    @property
+    def anything(self) -> bool:
+        return any(getattr(self, part.name) is not None for part in fields(self))
+
+    @property
+    def names(self) -> dict[str, Sequence[object] | None]:
+        return {"feature_names": self.feature_names, "output_names": self.output_names}
+
+
+def _made(
+    model: Any,
+    said: _Said,
+    n_features: int | None,
+    example: np.ndarray | None,
+    device: str | torch.device,
+) -> Model:
     if isinstance(model, nn.Module):
         home = next((p.device for p in model.parameters()), torch.device("cpu"))
-        return TorchModel(model, outputs=outputs, device=find_device(device, home), **names)
+        return TorchModel(
+            model, outputs=said.outputs, device=find_device(device, home), **said.names
+        )
+    if is_celltypist(model):
+        _refuse_outputs(said, "CellTypist")
+        return CellTypistModel(model, **said.names)
+    if is_xgboost_booster(model):
+        return xgboost_booster(model, outputs=said.outputs, **said.names)
+    if is_lightgbm_booster(model):
+        return LightGBMBooster(model, outputs=said.outputs, **said.names)
     if is_estimator(model):
-        return SklearnModel(model, outputs=outputs, **names)
+        return SklearnModel(model, outputs=said.outputs, **said.names)
     if isinstance(model, Mapping):
         members = {
             str(name): as_model(
                 member,
                 n_features=n_features,
                 example=example,
-                outputs=outputs,
-                rows=rows,
+                outputs=said.outputs,
+                rows=said.rows,
                 device=device,
             )
             for name, member in model.items()
@@ -113,17 +174,24 @@ def as_model(
         return function_model(
             model,
             np.zeros((2, n_features or 0)) if example is None else example,
-            rows=rows,
+            rows=said.rows,
             device=None if device == "auto" else find_device(device),
-            kind=outputs or "value",
-            feature_names=None if feature_names is None else tuple(map(str, feature_names)),
-            output_names=None if output_names is None else tuple(map(str, output_names)),
+            kind=said.outputs or "value",
+            feature_names=as_names(said.feature_names),
+            output_names=as_names(said.output_names),
         )
     msg = (
-        "`model` must be a torch.nn.Module, a scikit-learn estimator or Pipeline, a callable on "
-        f"rows, or a mapping from class names to binary classifiers; got {model!r}."
+        "`model` must be a torch.nn.Module, a scikit-learn estimator or Pipeline, a CellTypist "
+        "model, a callable on rows, or a mapping from class names to binary classifiers; got "
+        f"{model!r}."
     )
     raise TypeError(msg)
+
+
+def _refuse_outputs(said: _Said, name: str) -> None:
+    if said.outputs is not None:
+        msg = f"what the outputs of a {name} model are is known; `outputs` is for other models."
+        raise ValueError(msg)
 
 
 def find_device(device: str | torch.device, home: torch.device | None = None) -> torch.device:

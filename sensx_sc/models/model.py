@@ -9,7 +9,8 @@ if TYPE_CHECKING:
 
     import numpy as np
     import torch
-    from torch import Tensor
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
 
 OutputKind = Literal["logit", "probability", "value"]
 """What the outputs mean: log-odds or softmax inputs, probabilities, or anything else."""
@@ -62,6 +63,30 @@ class Model(Protocol):
 
     def outputs(self, rows: Tensor) -> Tensor:
         """Outputs (B, K) for rows (B, n) of one of ``dtypes`` on ``device(dtype)``."""
+        ...
+
+
+@runtime_checkable
+class InTorch(Protocol):
+    """A model that can be had as a torch module, so that its structure can be looked at."""
+
+    def module(self, dtype: torch.dtype) -> nn.Module:
+        """A module with the same outputs, on ``device(dtype)`` and for rows of that type."""
+        ...
+
+
+@runtime_checkable
+class ChecksRows(Protocol):
+    """A model that expects something of its rows beyond their number of columns."""
+
+    def check_rows(self, rows: NDArray[np.float64]) -> None:
+        """Refuse rows (B, n) of cells as they are, none perturbed, that cannot be meant.
+
+        Raises
+        ------
+        ValueError
+            What was got, and what the model expects.
+        """
         ...
 
 

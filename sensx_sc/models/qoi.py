@@ -73,7 +73,7 @@ class Response:
         chosen: Floats = outputs[rows, target]
         kind = self.model.kind
         if self.qoi == "probability" and kind == "logit":
-            if outputs.shape[1] == 1:
+            if outputs.shape[1] == 1 or is_independent(self.model):
                 return _expit(chosen)
             shifted = outputs - outputs.max(axis=1, keepdims=True)
             weights = np.exp(shifted)
@@ -82,6 +82,11 @@ class Response:
             with np.errstate(divide="ignore"):
                 chosen = np.log(chosen) - np.log1p(-chosen)
         return chosen
+
+
+def is_independent(model: Model) -> bool:
+    """Whether the logits are those of classes that do not exclude each other: a sigmoid each."""
+    return bool(getattr(model, "independent", False))
 
 
 def _expit(logit: Floats) -> Floats:
@@ -149,7 +154,8 @@ def resolve_target(
             raise ValueError(msg)
         return np.zeros(n_cells, dtype=np.int64), ("qoi", *names[1:])
     if target is None:
-        if n_outputs > 1 and model.kind == "value":
+        several = getattr(model, "needs_target", False) or model.kind == "value"
+        if n_outputs > 1 and several:
             msg = (
                 f"`target` must name one of the {n_outputs} outputs of {model.name}: "
                 f"{_listed(names)}."

@@ -8,8 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.multioutput import MultiOutputClassifier
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -93,6 +96,46 @@ def test_logits_of_a_logistic_regression_are_linear() -> None:
     r = explain(X[:3], fitted, target="NK", qoi="logit", lower=0, upper=1, n_walks=8)
     np.testing.assert_allclose(r.mean, np.repeat(fitted.coef_, 3, axis=0), rtol=1e-6)
     np.testing.assert_allclose(r.qoi, fitted.decision_function(X[:3]), rtol=1e-9)
+
+
+BOTH = np.stack([TWO, np.where(X[:, 1] > 0.5, "cycling", "resting")], axis=1)
+SEVERAL = {
+    "forest": RandomForestClassifier(5, random_state=0),
+    "one each": MultiOutputClassifier(LogisticRegression()),
+    "neighbours": KNeighborsClassifier(),
+}
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_classes_of_several_things_stand_side_by_side(name: str) -> None:
+    fitted = SEVERAL[name].fit(X, BOTH)
+    model = as_model(fitted)
+    assert model.output_names == ("0=B", "0=NK", "1=cycling", "1=resting")
+    rows = torch.as_tensor(X[:6])
+    np.testing.assert_allclose(model.outputs(rows), np.hstack(fitted.predict_proba(X[:6])))
+    how = {"lower": 0, "upper": 1, "n_walks": 8, "n_samples": 50}
+    with pytest.raises(ValueError, match="`target` must name one of the 4 outputs.*'1=cycling'"):
+        explain(X[:2], fitted, **how)
+    r = explain(X[:2], fitted, target="1=cycling", **how)
+    np.testing.assert_allclose(r.qoi, fitted.predict_proba(X[:2])[1][:, 0])
+
+
+def test_several_values_are_outputs_of_a_regressor() -> None:
+    fitted = RandomForestRegressor(5, random_state=0).fit(X, np.stack([SCORE, X[:, 2]], axis=1))
+    r = explain(X[:2], fitted, target=1, lower=0, upper=1, n_walks=20, n_samples=50)
+    assert r.params["evaluator"] == "trees"
+    np.testing.assert_allclose(r.qoi, fitted.predict(X[:2])[:, 1])
+
+
+def test_a_search_answers_by_its_best_estimator() -> None:
+    fitted = GridSearchCV(RandomForestClassifier(5, random_state=0), {"max_depth": [2, 3]}, cv=2)
+    fitted.fit(X, TWO)
+    model = as_model(fitted)
+    assert model.source is fitted
+    assert model.estimator is fitted.best_estimator_
+    r = explain(X[:2], fitted, target="NK", lower=0, upper=1, n_walks=8, n_samples=50)
+    assert r.params["evaluator"] == "trees"
+    np.testing.assert_allclose(r.qoi, fitted.predict_proba(X[:2])[:, 1])
 
 
 @pytest.mark.parametrize(

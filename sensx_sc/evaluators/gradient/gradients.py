@@ -20,12 +20,14 @@ from torch import nn
 
 from sensx_sc.evaluators.dense import TILE
 from sensx_sc.evaluators.full_precision import full_precision
-from sensx_sc.evaluators.graph.sklearn_linear import Untranslatable, as_module
+from sensx_sc.evaluators.graph.sklearn_linear import as_module
+from sensx_sc.evaluators.graph.sklearn_parts import Untranslatable
+from sensx_sc.models.by_name import ByName
 from sensx_sc.models.function import FunctionModel
-from sensx_sc.models.model import as_matrix
+from sensx_sc.models.model import InTorch, as_matrix
 from sensx_sc.models.one_vs_rest import BinaryResponse, OneVsRest
+from sensx_sc.models.qoi import is_independent
 from sensx_sc.models.sklearn_estimator import SklearnModel
-from sensx_sc.models.torch_module import TorchModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -76,9 +78,16 @@ class Gradients:
         self._torch_dtype = torch.float32 if self.dtype == np.float32 else torch.float64
         self._device = response.model.device(self._torch_dtype)
         model = response.model
-        each = model.responses if isinstance(model, OneVsRest) else [response]
+        own = model.own if isinstance(model, ByName) else _all
+        model = model.inner if isinstance(model, ByName) else model
+        self._apart = isinstance(model, OneVsRest)
+        each = [(response, model)]
+        if isinstance(model, OneVsRest):
+            each = [(part, part.model) for part in model.responses]
         with full_precision(gradients=True):
-            self._parts = [_Part(own, _module(own.model, self._torch_dtype)) for own in each]
+            self._parts = [
+                _Part(part, _module(member, self._torch_dtype), own) for part, member in each
+            ]
 
     def at(self, x: Floats, target: Ints) -> tuple[Floats, Floats]:
         """Q and its gradient at rows (B, n), each for its own target (B,).
@@ -111,7 +120,7 @@ class Gradients:
 
     def _batches(self, target: Ints) -> Iterator[tuple[_Part, slice | Ints]]:
         """Rows that share a pass, and the part of the model that answers for their targets."""
-        if not isinstance(self.response.model, OneVsRest):
+        if not self._apart:
             for start in range(0, len(target), self.rows):
                 yield self._parts[0], slice(start, start + self.rows)
             return
@@ -172,10 +181,11 @@ class _Part:
 
     response: Response
     function: Callable[[Tensor], Any]
+    own: Callable[[Tensor], Tensor]
 
     def outputs(self, rows: Tensor) -> Tensor:
         """Outputs (B, K)."""
-        returned = self.function(rows)
+        returned = self.function(self.own(rows))
         if not isinstance(returned, torch.Tensor):
             msg = f"{self.response.model.name} does not return a tensor"
             raise NotDifferentiableError(msg)
@@ -183,9 +193,13 @@ class _Part:
         return returned.reshape(shape)
 
 
+def _all(rows: Tensor) -> Tensor:
+    return rows
+
+
 def _module(model: Model, dtype: torch.dtype) -> Callable[[Tensor], Any]:
     """What maps rows to a model's outputs, as a function that torch can differentiate."""
-    if isinstance(model, TorchModel):
+    if isinstance(model, InTorch):
         return _saveable(model.module(dtype))
     if isinstance(model, FunctionModel) and model.rows == "torch":
         return model.source
@@ -232,7 +246,8 @@ def slope(response: Response, outputs: Floats, target: Ints) -> Floats:
     rows = np.arange(len(outputs))
     chosen = outputs[rows, target]
     by_output = np.zeros_like(outputs)
-    if response.qoi == "probability" and kind == "logit" and size > 1:
+    independent = size == 1 or is_independent(response.model)
+    if response.qoi == "probability" and kind == "logit" and not independent:
         p = softmax(outputs, axis=1)
         by_output = -p[rows, target, None] * p
         # 1 - p without the cancellation: the probability of all others.

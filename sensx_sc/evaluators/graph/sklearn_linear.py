@@ -8,97 +8,93 @@ import numpy as np
 import torch
 from torch import nn
 
+from sensx_sc.evaluators.graph.sklearn_parts import (
+    Affine,
+    BothClasses,
+    Elementwise,
+    Mean,
+    OneEach,
+    Shares,
+    Untranslatable,
+    linear,
+)
+from sensx_sc.evaluators.graph.sklearn_transformers import transformer
+
 if TYPE_CHECKING:
-    from torch import Tensor
+    from collections.abc import Callable
 
     from sensx_sc.models.sklearn_estimator import SklearnModel
-
-
-class Untranslatable(Exception):
-    """An estimator that is not one of those below, exactly as it comes from scikit-learn."""
-
-
-class Affine(nn.Module):
-    """Rows times a scale plus a shift, column by column."""
-
-    scale: Tensor
-    shift: Tensor
-
-    def __init__(self, scale: Any, shift: Any) -> None:
-        super().__init__()
-        self.register_buffer("scale", torch.as_tensor(np.array(scale, dtype=np.float64)))
-        self.register_buffer("shift", torch.as_tensor(np.array(shift, dtype=np.float64)))
-
-    def forward(self, rows: Tensor) -> Tensor:
-        return rows * self.scale + self.shift
-
-
-class BothClasses(nn.Module):
-    """Probabilities of the two classes from the logit of the second."""
-
-    def forward(self, logit: Tensor) -> Tensor:
-        return torch.cat([torch.sigmoid(-logit), torch.sigmoid(logit)], dim=1)
 
 
 def as_module(model: SklearnModel) -> nn.Module:
     """A float64 module with the outputs of a fitted estimator.
 
-    Scalers, PCA and truncated SVD; logistic regression, linear support vector machines, ridge,
-    lasso and SGD models; multilayer perceptrons; and Pipelines of them.
+    Scalers, selections of columns, PCA and truncated SVD; logistic regression, linear
+    discriminants, linear support vector machines, ridge, lasso, SGD and generalised linear
+    models; multilayer perceptrons; Pipelines of them; and calibrated, one-vs-rest, voting and
+    multi-output models of them.
 
     Raises
     ------
     Untranslatable
         Anything else, subclasses included: they may do as they like.
     """
-    estimator: Any = model.source
-    steps = [estimator]
-    if type(estimator).__name__ == "Pipeline" and _is_sklearns(estimator):
-        steps = [step for _, step in estimator.steps if step is not None and step != "passthrough"]
-    *before, last = steps
-    for step in steps:
+    kind = "probability" if model.kind == "probability" else "value"
+    return nn.Sequential(*_parts(model.estimator, kind)).double().eval()
+
+
+def pipeline_steps(estimator: Any) -> list[Any]:
+    """The steps of a Pipeline, nested ones opened; of another estimator, itself."""
+    if type(estimator).__name__ == "FrozenEstimator" and _is_sklearns(estimator):
+        return pipeline_steps(estimator.estimator)
+    if type(estimator).__name__ != "Pipeline" or not _is_sklearns(estimator):
+        return [estimator]
+    steps = [step for _, step in estimator.steps if step is not None and step != "passthrough"]
+    return [part for step in steps for part in pipeline_steps(step)]
+
+
+def _parts(estimator: Any, kind: str) -> list[nn.Module]:
+    *before, last = pipeline_steps(estimator)
+    for step in (*before, last):
         if not _is_sklearns(step):
             raise Untranslatable(type(step).__name__)
-    parts = [part for step in before for part in _transformer(step)]
-    return nn.Sequential(*parts, *_predictor(last, model.kind)).double().eval()
+    parts = [part for step in before for part in transformer(step)]
+    return [*parts, *_predictor(last, kind)]
 
 
 def _is_sklearns(step: Any) -> bool:
     return type(step).__module__.startswith("sklearn.")
 
 
-def _linear(weight: Any, bias: Any) -> nn.Linear:
-    matrix = np.atleast_2d(np.asarray(weight, dtype=np.float64))
-    layer = nn.Linear(matrix.shape[1], matrix.shape[0], dtype=torch.float64)
-    offset = np.broadcast_to(np.asarray(bias, dtype=np.float64).ravel(), (matrix.shape[0],))
-    with torch.no_grad():
-        layer.weight.copy_(torch.tensor(matrix))
-        layer.bias.copy_(torch.tensor(offset))
-    return layer
-
-
-def _transformer(step: Any) -> list[nn.Module]:
-    name = type(step).__name__
-    if name == "StandardScaler":
-        scale = 1.0 if step.scale_ is None else 1 / step.scale_
-        mean = 0.0 if step.mean_ is None or not step.with_mean else step.mean_
-        return [Affine(scale, -mean * scale)]
-    if name == "MaxAbsScaler":
-        return [Affine(1 / step.scale_, 0.0)]
-    if name == "MinMaxScaler" and not step.clip:
-        return [Affine(step.scale_, step.min_)]
-    if name == "PCA":
-        components = step.components_
-        if step.whiten:
-            components = components / np.sqrt(step.explained_variance_)[:, None]
-        return [_linear(components, -components @ step.mean_)]
-    if name == "TruncatedSVD":
-        return [_linear(step.components_, 0.0)]
-    raise Untranslatable(name)
-
-
-_MARGINS = ("LinearSVC", "SGDClassifier", "RidgeClassifier", "LogisticRegression", "Perceptron")
-_REGRESSORS = ("LinearRegression", "Ridge", "Lasso", "ElasticNet", "LinearSVR", "SGDRegressor")
+_MARGINS = (
+    "LinearSVC",
+    "SGDClassifier",
+    "RidgeClassifier",
+    "RidgeClassifierCV",
+    "LogisticRegression",
+    "LogisticRegressionCV",
+    "LinearDiscriminantAnalysis",
+    "Perceptron",
+)
+_SOFT = ("LogisticRegression", "LogisticRegressionCV", "LinearDiscriminantAnalysis")
+_REGRESSORS = (
+    "LinearRegression",
+    "Ridge",
+    "RidgeCV",
+    "Lasso",
+    "LassoCV",
+    "LassoLars",
+    "ElasticNet",
+    "ElasticNetCV",
+    "MultiTaskLasso",
+    "MultiTaskElasticNet",
+    "BayesianRidge",
+    "HuberRegressor",
+    "QuantileRegressor",
+    "LinearSVR",
+    "SGDRegressor",
+)
+_EXPONENTIAL = ("PoissonRegressor", "GammaRegressor")
 _ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "logistic": nn.Sigmoid, "identity": nn.Identity}
 
 
@@ -106,35 +102,93 @@ def _predictor(step: Any, kind: str) -> list[nn.Module]:
     name = type(step).__name__
     if name in ("MLPClassifier", "MLPRegressor"):
         return _perceptron(step)
-    if name in _REGRESSORS and np.ndim(step.coef_) <= 2:
-        return [_linear(step.coef_, step.intercept_)]
+    if name in _META:
+        return _META[name](step, kind)
+    if name in (*_REGRESSORS, *_EXPONENTIAL) and np.ndim(step.coef_) <= 2:
+        layer = linear(step.coef_, step.intercept_)
+        return [layer, Elementwise(torch.exp)] if name in _EXPONENTIAL else [layer]
     if name not in _MARGINS:
         raise Untranslatable(name)
-    layer = _linear(step.coef_, step.intercept_)
+    layer = linear(step.coef_, step.intercept_)
     if kind != "probability":
         return [layer]
-    if name == "SGDClassifier" and (step.loss != "log_loss" or layer.out_features > 1):
+    if name == "SGDClassifier" and step.loss != "log_loss":
         raise Untranslatable(name)
     if layer.out_features == 1:
         return [layer, BothClasses()]
-    if name != "LogisticRegression" or step.solver == "liblinear" or _one_vs_rest(step):
+    if name == "SGDClassifier":
+        return [layer, nn.Sigmoid(), Shares()]
+    if name not in _SOFT or _one_vs_rest(step):
         raise Untranslatable(name)  # a softmax only where scikit-learn has one
     return [layer, nn.Softmax(dim=1)]
 
 
 def _one_vs_rest(step: Any) -> bool:
-    return getattr(step, "multi_class", "auto") == "ovr"
+    by_solver = getattr(step, "solver", None) == "liblinear"
+    return by_solver or getattr(step, "multi_class", "auto") == "ovr"
 
 
 def _perceptron(step: Any) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for weight, bias in zip(step.coefs_, step.intercepts_, strict=True):
-        layers += [_linear(weight.T, bias), _ACTIVATIONS[step.activation]()]
+        layers += [linear(weight.T, bias), _ACTIVATIONS[step.activation]()]
     layers.pop()
     if step.out_activation_ == "identity":
         return layers
     if step.out_activation_ == "softmax":
         return [*layers, nn.Softmax(dim=1)]
-    if step.out_activation_ == "logistic" and len(step.classes_) == 2:
-        return [*layers, BothClasses()]
+    if step.out_activation_ == "logistic":
+        two = len(step.classes_) == 2 and layers[-1].out_features == 1
+        return [*layers, BothClasses() if two else nn.Sigmoid()]
     raise Untranslatable(type(step).__name__)
+
+
+def _calibrated(step: Any, kind: str) -> list[nn.Module]:
+    """The mean over folds of sigmoids of margins, each fold's divided by its sum."""
+    name = type(step).__name__
+    folds = []
+    for fold in step.calibrated_classifiers_:
+        same = list(fold.estimator.classes_) == list(step.classes_)
+        margins = hasattr(fold.estimator, "decision_function")
+        if kind != "probability" or fold.method != "sigmoid" or not (same and margins):
+            raise Untranslatable(name)
+        slope, offset = (
+            np.array([getattr(each, part) for each in fold.calibrators]) for part in ("a_", "b_")
+        )
+        ends = [BothClasses()] if len(slope) == 1 else [nn.Sigmoid(), Shares()]
+        parts = _parts(fold.estimator, "value")
+        folds.append(nn.Sequential(*parts, Affine(-slope, -offset), *ends))
+    return [Mean(folds, None)]
+
+
+def _one_against_others(step: Any, kind: str) -> list[nn.Module]:
+    """A binary classifier for each class, divided by their sum unless labels may go together."""
+    members = [nn.Sequential(*_parts(member, kind)) for member in step.estimators_]
+    if len(members) == 1:
+        return [members[0]]
+    made: list[nn.Module] = [OneEach(members)]
+    return [*made, Shares()] if kind == "probability" and not step.multilabel_ else made
+
+
+def _voting(step: Any, kind: str) -> list[nn.Module]:
+    soft = getattr(step, "voting", "soft") == "soft"
+    if hasattr(step, "classes_") and (kind != "probability" or not soft):
+        raise Untranslatable(type(step).__name__)
+    members = [nn.Sequential(*_parts(member, kind)) for member in step.estimators_]
+    return [Mean(members, step._weights_not_none)]
+
+
+def _several(step: Any, kind: str) -> list[nn.Module]:
+    """A regressor for each output; of classifiers scikit-learn makes a list."""
+    if hasattr(step, "classes_") or kind == "probability":
+        raise Untranslatable(type(step).__name__)
+    return [OneEach([nn.Sequential(*_parts(member, kind)) for member in step.estimators_])]
+
+
+_META: dict[str, Callable[[Any, str], list[nn.Module]]] = {
+    "CalibratedClassifierCV": _calibrated,
+    "OneVsRestClassifier": _one_against_others,
+    "VotingClassifier": _voting,
+    "VotingRegressor": _voting,
+    "MultiOutputRegressor": _several,
+}

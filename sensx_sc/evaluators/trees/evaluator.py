@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from sensx_sc.evaluators.protocol import Floats, Ints
     from sensx_sc.evaluators.trees.ensemble import Reading
+    from sensx_sc.models.lightgbm_booster import LightGBMBooster
     from sensx_sc.models.sklearn_estimator import SklearnModel
 
 _READERS: dict[str, Callable[[Any, str], Reading | None]] = {
@@ -247,7 +248,10 @@ class TreeEvaluator(UsedFeaturesEvaluator):
 
 
 def tree_evaluator(
-    response: Response, model: SklearnModel, dense: DenseEvaluator, probes: Floats
+    response: Response,
+    model: SklearnModel | LightGBMBooster,
+    dense: DenseEvaluator,
+    probes: Floats,
 ) -> tuple[DenseEvaluator, str] | None:
     """An evaluator for a fitted tree, forest or boosted trees; None for other estimators.
 
@@ -264,7 +268,7 @@ def tree_evaluator(
     -------
     The evaluator, and one sentence's end on why it is this one.
     """
-    estimator = model.source
+    estimator = model.estimator
     read = _READERS.get(type(estimator).__module__.partition(".")[0])
     if read is None or dense.dtype != np.float64:
         return None

@@ -1,4 +1,4 @@
-"""Reads the trees of LightGBM's scikit-learn estimators."""
+"""Reads the trees of LightGBM's boosters, and of its scikit-learn estimators."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sensx_sc.evaluators.protocol import Floats, Ints
     from sensx_sc.evaluators.trees.ensemble import Sums
 
-_NAMES = ("LGBMClassifier", "LGBMRegressor")
+_NAMES = ("LGBMClassifier", "LGBMRegressor", "Booster")
 _SMALLEST = float(np.float32(1e-35))  # LightGBM takes smaller values for zero
 # The bits of a node's decision type; what counts as missing is nothing, zero or NaN.
 _DEFAULT_LEFT, _MISSING, _ZERO = 2, 12, 4
@@ -24,8 +24,9 @@ def read_lightgbm(estimator: Any, method: str) -> Reading | None:
     """The trees behind a method of a fitted estimator; None for a subclass of LightGBM's own."""
     if type(estimator).__name__ not in _NAMES:
         return None
+    booster = getattr(estimator, "booster_", estimator)
     # The rounds that predictions use: up to the best one, if training stopped early.
-    header, *parts = estimator.booster_.model_to_string().split("\nTree=")
+    header, *parts = booster.model_to_string().split("\nTree=")
     about = _fields(header)
     fields = [_fields(part.split("\n\n")[0]) for part in parts]
     n_sums = int(about["num_tree_per_iteration"])
@@ -35,7 +36,7 @@ def read_lightgbm(estimator: Any, method: str) -> Reading | None:
         return Reading(used, "it has categorical features")
     if any(field.get("is_linear", "0") != "0" for field in fields):
         return Reading(used, "its leaves are linear models")
-    if estimator.get_params().get("pred_early_stop"):
+    if booster is not estimator and estimator.get_params().get("pred_early_stop"):
         return Reading(used, "its predictions stop early")
     link = _link(about, len(trees) // n_sums, method, classifies=hasattr(estimator, "classes_"))
     if isinstance(link, str):

@@ -1,0 +1,61 @@
+"""A model that takes its own features out of wider rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LinearRegression
+from torch import nn
+
+import sensx_sc as sx
+from sensx_sc.models import Model
+from sensx_sc.models.by_name import ByName
+
+COLUMNS = ["D", "B", "X", "A", "Y", "C"]
+
+
+def net() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Linear(4, 2).eval()
+
+
+def test_columns_are_taken_by_name() -> None:
+    inner = sx.models.as_model(net(), feature_names=list("ABCD"), output_names=["u", "v"])
+    wide = sx.models.as_model(inner, columns=COLUMNS)
+    assert isinstance(wide, ByName)
+    assert isinstance(wide, Model)
+    assert wide.feature_names == tuple(COLUMNS)
+    assert (wide.output_names, wide.kind, wide.dtypes) == (("u", "v"), "logit", inner.dtypes)
+    rows = torch.arange(12.0).reshape(2, 6)
+    torch.testing.assert_close(wide.outputs(rows), inner.outputs(rows[:, [3, 1, 5, 0]]))
+
+
+def test_in_one_call_with_an_estimator_that_knows_its_names() -> None:
+    import pandas as pd
+
+    table = pd.DataFrame(np.random.default_rng(0).random((20, 4)), columns=list("ABCD"))
+    fitted = LinearRegression().fit(table, table["A"] - 2 * table["C"])
+    r = sx.core.explain(
+        np.full((1, 6), 0.5), sx.models.as_model(fitted, columns=COLUMNS), lower=0, upper=1,
+        names=COLUMNS, n_walks=8, deltas=[1.0], tau=1e-6,
+    )  # fmt: skip
+    np.testing.assert_allclose(r.mean[0], [0, 0, 0, 1, 0, -2], atol=1e-9)
+    assert (r.value[0, [2, 4]] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("columns", "names", "match"),
+    [
+        (COLUMNS, None, "`columns` needs a model that knows the names of its features; Linear"),
+        (["A", "B", "C"], "ABCD", r"1 of the 4 features of Linear are not among the 3 .*: D\. A m"),
+        ([*COLUMNS, "X"], "ABCD", "`columns` must be unique; 'X' occurs more than once"),
+        ([], "ABCD", "4 of the 4 features of Linear are not among the 0 `columns`: A, B, C, D"),
+        (["X"], "ABCDEFG", r"7 of the 7 .*: A, B, C, D, E, \.\.\."),
+    ],
+)
+def test_what_cannot_be_matched_is_refused(columns: Any, names: Any, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        sx.models.as_model(net(), feature_names=names, columns=columns)
