@@ -31,7 +31,7 @@ __all__ = [
     "tl",
 ]
 
-_ROOMS = frozenset({"companions", "core", "datasets", "evaluators", "get", "models", "pl", "pp", "tl"})
+_ROOMS = frozenset(__all__) - {"__version__", "settings"}
 
 
 def __getattr__(name: str) -> Any:

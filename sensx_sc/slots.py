@@ -109,6 +109,29 @@ def digest(*arrays: np.ndarray) -> str:
     return told.hexdigest()
 
 
+def check_free(adata: AnnData, key: str, tool: str) -> None:
+    """Refuse a key of ``uns`` that holds anything but an earlier result of the same tool."""
+    check_key(key)
+    if key not in adata.uns:
+        return
+    there = adata.uns[key]
+    params = there.get("params") if isinstance(there, Mapping) else None
+    if not (isinstance(params, Mapping) and params.get("tool") == tool):
+        msg = (
+            f"`key_added` {key!r} would overwrite adata.uns[{key!r}], which is no result of "
+            f"sx.tl.{tool}; give another `key_added`."
+        )
+        raise ValueError(msg)
+
+
+def put(
+    adata: AnnData, key: str, tool: str, params: Mapping[str, Any], tables: Mapping[str, Any]
+) -> None:
+    """Write tables and parameters of a tool to ``uns``."""
+    in_place(adata)
+    adata.uns[key] = {"params": sanitised({"tool": tool, **params}), **tables}
+
+
 def write(adata: AnnData, slots: Mapping[str, Mapping[str, Any]], key: str) -> None:
     """Write results; those of an earlier run under the same key go first.
 

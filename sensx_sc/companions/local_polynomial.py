@@ -135,7 +135,7 @@ def not_negative(sums: Floats, expected: Floats) -> tuple[Floats, Floats]:
         left = ((sums - found @ columns[:, some].T) ** 2).sum(axis=1)
         better = np.flatnonzero((found >= 0).all(axis=1) & (left < best))
         best[better], fitted[better] = left[better], 0.0
-        fitted[np.ix_(better, some)] = found[better]
+        fitted[better[:, None], some] = found[better]
     return fitted / size, best
 
 
@@ -172,8 +172,9 @@ def plug_in_width(white: Floats, third: Floats, n_points: int) -> Floats:
     array([0.5785])
     """
     second, fourth = 1 / 3, 1 / 5
-    with np.errstate(divide="ignore"):
-        sixth = 18 * second * white / (n_points * fourth**2 * third**2)
+    bias = n_points * fourth**2 * third**2
+    sixth = np.full(len(white), np.inf)  # of a parabola: the wider the better
+    np.divide(18 * second * white, bias, out=sixth, where=bias > 0)
     return np.asarray(np.cbrt(np.sqrt(sixth)), dtype=np.float64)
 
 

@@ -49,11 +49,16 @@ class Spread:
         mean = self.mean * self.count / self.n_rows
         zeros = self.n_rows - self.count
         squares = self.squares + self.count * (self.mean - mean) ** 2 + zeros * mean**2
-        return np.asarray(np.sqrt(squares / self.n_rows), dtype=np.float64)
+        return _beyond_rounding(np.sqrt(squares / self.n_rows), mean)
 
     def present(self) -> Floats:
         """Standard deviation of the entries that are not zero, (n,)."""
-        return np.asarray(np.sqrt(self.squares / np.maximum(self.count, 1)), dtype=np.float64)
+        return _beyond_rounding(np.sqrt(self.squares / np.maximum(self.count, 1)), self.mean)
+
+
+def _beyond_rounding(deviation: Floats, mean: Floats) -> Floats:
+    """What rounding leaves of a constant is no spread."""
+    return np.where(deviation > 1e-12 * np.abs(mean), deviation, 0.0)
 
 
 def _entries(block: Rows) -> tuple[int, Ints, Floats]:
@@ -81,7 +86,7 @@ def column_spread(rows: Rows) -> Spread:
 
 
 def feature_scale(rows: Rows) -> Floats:
-    """Scale of each feature, (n,): the standard deviation, of mostly zero features that of the rest.
+    """Standard deviation of each feature, (n,); of mostly zero ones that of the rest.
 
     Where the entries that are not zero are all the same, that of all entries; 0 for a constant.
 
@@ -94,8 +99,5 @@ def feature_scale(rows: Rows) -> Floats:
     """
     spread = column_spread(rows)
     every, present = spread.all(), spread.present()
-    # What rounding leaves of a constant is no spread.
-    rounding = 1e-12 * np.abs(spread.mean)
-    rare = (spread.count < (1 - SPARSE) * spread.n_rows) & (present > rounding)
-    scale = np.where(rare, present, every)
-    return np.where(scale > rounding, scale, 0.0)
+    rare = (spread.count < (1 - SPARSE) * spread.n_rows) & (present > 0)
+    return np.where(rare, present, every)

@@ -7,7 +7,7 @@ other side, nearer to the input, so that a gene at zero has as many points as an
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -73,8 +73,8 @@ def make_windows(widths: tuple[float, ...] = LADDER, n_points: int = 8) -> Windo
     fractions = np.concatenate([-half[::-1], half])
     wanted = np.round(np.outer(widths, fractions), 12)
     steps, members = np.unique(wanted, return_inverse=True)
-    rows = members.reshape(wanted.shape).tolist()
-    return Windows(tuple(widths), tuple(steps.tolist()), tuple(map(tuple, rows)))
+    rows: Any = members.reshape(wanted.shape).tolist()
+    return Windows(tuple(widths), tuple(steps.tolist()), tuple(tuple(row) for row in rows))
 
 
 @dataclass(frozen=True)

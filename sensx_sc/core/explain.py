@@ -213,10 +213,12 @@ def explain_blocks(
 
 
 @contextlib.contextmanager
-def progress_bar(n_evaluations: int, show: bool | None) -> Iterator[Callable[[int], object]]:
-    """A bar that counts evaluations of the response; hands out what advances it."""
+def progress_bar(
+    total: int, show: bool | None, unit: str = "evaluation"
+) -> Iterator[Callable[[int], object]]:
+    """A bar that counts evaluations of the response, or cells; hands out what advances it."""
     from tqdm.auto import tqdm
 
     show = settings.progress if show is None else show
-    with tqdm(total=n_evaluations, unit="evaluation", disable=not show, unit_scale=True) as bar:
+    with tqdm(total=total, unit=unit, disable=not show, unit_scale=True) as bar:
         yield bar.update

@@ -172,7 +172,7 @@ class DenseEvaluator:
         base, moved = self._tensor(x), self._tensor(values)
         columns = torch.as_tensor(features, device=self._device)
         with full_precision():
-            for part, points in tiles(*values.shape, self.rows):
+            for part, points in tiles(len(values), values.shape[1], self.rows):
                 some = moved[part, points]
                 rows = base.repeat(*some.shape, 1)
                 at = columns[part, None, None].expand(*some.shape, 1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from sensx_sc.tl._local_sensitivity import local_sensitivity
 from sensx_sc.tl._rank_groups import rank_groups
 from sensx_sc.tl._sensx import sensx
 
-__all__ = ["rank_groups", "sensx"]
+__all__ = ["local_sensitivity", "rank_groups", "sensx"]

@@ -85,9 +85,7 @@ def test_a_jump_counts_by_how_near_it_is() -> None:
 
 
 def test_small_windows_approach_the_derivative() -> None:
-    errors = [
-        abs(slopes(np.sin, 0.4, widths=(h,)).slope[0] - np.cos(0.4)) for h in (0.4, 0.2, 0.1)
-    ]
+    errors = [abs(slopes(np.sin, 0.4, widths=(h,)).slope[0] - np.cos(0.4)) for h in (0.4, 0.2, 0.1)]
     np.testing.assert_allclose(np.divide(errors[:-1], errors[1:]), 4, rtol=0.02)  # order h^2
 
 
@@ -130,9 +128,7 @@ def test_standard_error_of_jumps(rng: np.random.Generator, x: float, widths: str
         rows = np.arange(n)[:, None]
         return walks[rows, at] - walks[:, [int(here)]]  # each feature has a walk of its own
 
-    found = slopes(
-        forest, x, lower=0, upper=2, widths=WIDTHS[widths], rule="widest", repeats=n
-    )
+    found = slopes(forest, x, lower=0, upper=2, widths=WIDTHS[widths], rule="widest", repeats=n)
     true = found.slope.var(ddof=1)
     assert 0.7 * true < np.mean(found.se**2) < 1.2 * true
 
@@ -146,7 +142,8 @@ def test_noise_and_jumps_are_told_apart(rng: np.random.Generator) -> None:
     n, widths = 4000, np.array(windows.widths)
     white = rng.normal(size=(n, len(at)))
     walk = np.zeros((n, len(at)))
-    walk[:, order[1:]] = np.cumsum(rng.normal(size=(n, len(at) - 1)) * np.sqrt(np.diff(at[order])), 1)
+    steps = rng.normal(size=(n, len(at) - 1)) * np.sqrt(np.diff(at[order]))
+    walk[:, order[1:]] = np.cumsum(steps, axis=1)
     for y, kind in ((3 * white, 0), (3 * walk, 1)):
         parts = [y[:, [0, *(place + 1 for place in members)]] for members in windows.members]
         found = roughness(parts, weights, widths)

@@ -11,7 +11,9 @@ from sensx_sc.companions.spread import column_spread, feature_scale
 from sensx_sc.core.arrays import UnreadRows
 
 
-def test_spread_in_blocks_is_numpys(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_spread_in_blocks_is_numpys(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     X = np.where(rng.random((101, 7)) < 0.4, 0, rng.normal(3, 2, (101, 7)))
     monkeypatch.setattr(spread, "_BYTES_AT_ONCE", 8 * 7 * 10)
     for rows in (X, sparse.csr_matrix(X), X.astype(np.float32)):

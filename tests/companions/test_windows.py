@@ -38,7 +38,8 @@ def test_points_lie_inside_the_bounds_and_differ(
     assumed = value + placed.side * scale * windows.reflected(int(placed.n_beyond[0]))
     np.testing.assert_allclose(placed.values[0], assumed, atol=1e-12)
     for members in windows.members:
-        gaps = np.diff(np.sort(np.append(windows.reflected(int(placed.n_beyond[0]))[list(members)], 0)))
+        points = windows.reflected(int(placed.n_beyond[0]))[list(members)]
+        gaps = np.diff(np.sort(np.append(points, 0)))
         assert (gaps > 0.01 * windows.widths[0]).all()
 
 

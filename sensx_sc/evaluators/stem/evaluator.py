@@ -230,12 +230,11 @@ class StemEvaluator(DenseEvaluator):
         live = self.stem.live(features)
         q[~live] = self.at(x[None], np.array([target]))
         columns = np.flatnonzero(live)
-        many = max(_STEP_BYTES // (values.shape[1] * self.stem.width * 8), 1)
         with full_precision():
             start = self.stem.states(self._padded(self._tensor(x[None])))[0]
-            for part in cut(len(columns), many):
+            for part in cut(len(columns), max(self.rows // values.shape[1], 1)):
                 at = columns[part]
-                states = start + self._moved(x, features[at], values[at])
+                states = self._moved(x, features[at], values[at]).add_(start)
                 q[at] = self._q(states, np.full(values.shape[1], target))
         return q
 
@@ -248,7 +247,7 @@ class StemEvaluator(DenseEvaluator):
             # Phi acts on values whose last axis is that of the features.
             move = branch.transformed(new.T, at).T - branch.transformed(old, at)[:, None]
             parts.append(move[:, :, None] * branch.weight[at][:, None, :])
-        return torch.cat(parts, dim=2)
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
 
     def alive(self, free: Ints) -> NDArray[np.bool_]:
         return self.stem.live(free)
