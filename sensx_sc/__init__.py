@@ -1,7 +1,8 @@
 """Local feature attribution by calibrated global sensitivity analysis, for single-cell models.
 
 ``import sensx_sc as sx``; the rooms ``sx.pp``, ``sx.tl``, ``sx.pl``, ``sx.get``, ``sx.models``,
-``sx.datasets``, ``sx.metrics``, ``sx.core`` and ``sx.evaluators`` are loaded on first use.
+``sx.datasets``, ``sx.metrics``, ``sx.companions``, ``sx.core`` and ``sx.evaluators`` are loaded on
+first use.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 from sensx_sc.settings import settings
 
 if TYPE_CHECKING:
-    from sensx_sc import core, datasets, evaluators, get, metrics, models, pl, pp, tl
+    from sensx_sc import companions, core, datasets, evaluators, get, metrics, models, pl, pp, tl
 
     __version__: str
 
 __all__ = [
     "__version__",
+    "companions",
     "core",
     "datasets",
     "evaluators",
@@ -31,7 +33,7 @@ __all__ = [
     "tl",
 ]
 
-_ROOMS = frozenset({"core", "datasets", "evaluators", "get", "metrics", "models", "pl", "pp", "tl"})
+_ROOMS = frozenset(__all__) - {"__version__", "settings"}
 
 
 def __getattr__(name: str) -> Any:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sensx_sc.core.arrays import Floats, Ints
     from sensx_sc.core.audit import Audit
     from sensx_sc.core.calibration import Calibration
-    from sensx_sc.core.preparation import Run
+    from sensx_sc.core.run import Run
     from sensx_sc.core.walks import Walker
 
 Note: TypeAlias = Verdict | Screening | Stability

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sensx_sc.core.assembly import Note
     from sensx_sc.core.calibration import Calibration
     from sensx_sc.core.explanation import Explanation
-    from sensx_sc.core.preparation import Run
+    from sensx_sc.core.run import Run
     from sensx_sc.evaluators.protocol import Evaluator
 
 _NUMBERS_AT_ONCE = 2**22  # random numbers of a calibration that are in memory together

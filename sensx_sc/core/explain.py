@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sensx_sc.core.arrays import Floats, Ints, Rows
     from sensx_sc.core.explanation import Explanation
     from sensx_sc.core.groups import Grouping
-    from sensx_sc.core.preparation import Run
+    from sensx_sc.core.run import Run
     from sensx_sc.models.model import Model
     from sensx_sc.models.qoi import Qoi
     from sensx_sc.words import DesignName, Estimator, GroupNorm, OutOfDomain, Precision, RankBy

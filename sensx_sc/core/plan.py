@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from sensx_sc.core.arrays import Floats, Rows
-    from sensx_sc.core.preparation import Run
+    from sensx_sc.core.run import Run
 
 _ENOUGH = 0.02  # seconds that a part of the work must take to be measured
 _ARRAYS_A_WALK = 12  # float64 numbers that a step of a walk occupies while its batch is open

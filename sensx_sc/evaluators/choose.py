@@ -88,7 +88,7 @@ def choose_evaluator(
 
 
 def for_groups(
-    evaluator: DenseEvaluator | RoutedEvaluator,
+    evaluator: Evaluator,
     why: str,
     response: Response,
     rows: int,

@@ -160,3 +160,14 @@ class ColumnwiseEvaluator:
         at = position[chosen[wanted]]
         change[:, wanted] = self.inner.steps(self._rows(x), target, cell, own, ends, of_own, at)
         return change
+
+    def one_at_a_time(self, x: Floats, target: int, features: Ints, values: Floats) -> Floats:
+        live = self._read(features)
+        own, moved = self._place[features[live]], values[live]
+        if self._transform is not None:
+            rows = np.repeat(x[None], values.shape[1], axis=0)
+            rows[:, features[live]] = moved.T
+            moved = self._transform(rows)[:, own].T
+        q = np.repeat(self.at(x[None], np.array([target])), values.size).reshape(values.shape)
+        q[live] = self.inner.one_at_a_time(self._rows(x[None])[0], target, own, moved)
+        return q

@@ -163,6 +163,20 @@ class DenseEvaluator:
         position = inverse(order)
         return self.change(position[:, chosen], x, target, cell, free, endpoint, position)
 
+    def one_at_a_time(self, x: Floats, target: int, features: Ints, values: Floats) -> Floats:
+        q = np.empty(values.shape)
+        base, moved = self._tensor(x), self._tensor(values)
+        columns = torch.as_tensor(features, device=self._device)
+        with full_precision():
+            for part, points in tiles(len(values), values.shape[1], self.rows):
+                some = moved[part, points]
+                rows = base.repeat(*some.shape, 1)
+                at = columns[part, None, None].expand(*some.shape, 1)
+                rows.scatter_(2, at, some[:, :, None])
+                answers = self._respond(rows.flatten(0, 1), np.full(some.numel(), target))
+                q[part, points] = answers.reshape(some.shape)
+        return q
+
     def change(
         self,
         before: Ints,

@@ -134,3 +134,21 @@ class Evaluator(Protocol):
         (W, U): q just after the feature's step less q just before it.
         """
         ...
+
+    def one_at_a_time(self, x: Floats, target: int, features: Ints, values: Floats) -> Floats:
+        """Q of an input with one feature moved at a time.
+
+        Parameters
+        ----------
+        x
+            The input, (n,).
+        features
+            The F features that are moved, indices into n.
+        values
+            Values that each is given while all others stay, (F, M).
+
+        Returns
+        -------
+        (F, M)
+        """
+        ...

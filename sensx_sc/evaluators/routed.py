@@ -98,3 +98,6 @@ class RoutedEvaluator:
                 x, target, cell[walks], free, endpoint[walks], order[walks], chosen
             )
         return change
+
+    def one_at_a_time(self, x: Floats, target: int, features: Ints, values: Floats) -> Floats:
+        return self.members[target].one_at_a_time(x, target, features, values)

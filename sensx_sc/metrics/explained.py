@@ -13,7 +13,7 @@ from sensx_sc.core.walks import place
 
 if TYPE_CHECKING:
     from sensx_sc.core.arrays import Floats, Ints, Rows
-    from sensx_sc.core.preparation import Run
+    from sensx_sc.core.run import Run
     from sensx_sc.evaluators.protocol import Evaluator
 
 

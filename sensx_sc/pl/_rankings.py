@@ -115,7 +115,7 @@ def rankings(
         draw_rankings(panel, table[table["panel"] == name], name)
         if not own or i + ncols >= len(axes):
             panel.set_xlabel(label, fontsize=8)
-    legend = _legend(table, quantity(params), one_cell=cells is not None)
+    legend = rankings_legend(table, quantity(params), one_cell=cells is not None)
     place_legend(axes, legend, own=own, entry=2.6)
     return one_or_all(axes)
 
@@ -195,7 +195,7 @@ def _colour(sign: float) -> str:
     return RAISES if sign > 0 else LOWERS if sign < 0 else UNSIGNED
 
 
-def _legend(table: pd.DataFrame, q: str, *, one_cell: bool) -> list[Artist]:
+def rankings_legend(table: pd.DataFrame, q: str, *, one_cell: bool) -> list[Artist]:
     """Return the legend's entries for what the panels show."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from sensx_sc.core.arrays import Floats, Ints, Rows
     from sensx_sc.core.explanation import Explanation
-    from sensx_sc.core.preparation import Run
+    from sensx_sc.core.run import Run
     from sensx_sc.scale.cluster import Task
     from sensx_sc.scale.results import BlockResult
     from sensx_sc.scale.shard import Shard

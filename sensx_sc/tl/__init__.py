@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sensx_sc.tl._convergence import convergence
 from sensx_sc.tl._landscape import landscape
+from sensx_sc.tl._local_sensitivity import local_sensitivity
 from sensx_sc.tl._noise_screening import noise_screening
 from sensx_sc.tl._perturbation_curve import perturbation_curve
 from sensx_sc.tl._randomization_check import randomization_check
@@ -14,6 +15,7 @@ from sensx_sc.tl._sensx import sensx
 __all__ = [
     "convergence",
     "landscape",
+    "local_sensitivity",
     "noise_screening",
     "perturbation_curve",
     "randomization_check",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from sensx_sc.core.arrays import Floats, Ints, Rows
-    from sensx_sc.core.preparation import Run
+    from sensx_sc.core.run import Run
     from sensx_sc.models.model import Model
 
 

@@ -96,6 +96,12 @@ def test_numbers_are_those_of_full_evaluation(evaluators: tuple[Any, Any], free:
         slow.steps(x, target, cell, free, endpoint, order, chosen),
         rtol=1e-9, atol=1e-12,
     )  # fmt: skip
+    values = rng.random((len(free), 3))
+    np.testing.assert_allclose(
+        fast.one_at_a_time(x[1], 1, free[::-1].copy(), values),
+        slow.one_at_a_time(x[1], 1, free[::-1].copy(), values),
+        rtol=1e-9,
+    )
     down, up = rng.random((2, 4, len(free))) * 0.2
     u = rng.random((6, len(free)))
     np.testing.assert_allclose(

@@ -71,6 +71,18 @@ def test_walks(rng: np.random.Generator, rows: int, free: np.ndarray) -> None:
             assert got[w, k] == pytest.approx(one(z, target[cell[w]]), rel=1e-12)
 
 
+@pytest.mark.parametrize("rows", [1, 3, 8, 1000])
+@pytest.mark.parametrize("features", [FREE, np.array([4, 1]), np.arange(0)], ids=len)
+def test_one_at_a_time(rng: np.random.Generator, rows: int, features: np.ndarray) -> None:
+    x, values = rng.normal(size=N), rng.normal(size=(len(features), 4))
+    got = dense(rows).one_at_a_time(x, 1, features, values)
+    assert got.shape == values.shape
+    for k, m in np.ndindex(*values.shape):
+        z = x.copy()
+        z[features[k]] = values[k, m]
+        assert got[k, m] == pytest.approx(one(z, 1), rel=1e-12)
+
+
 def test_the_arrays_it_is_given_stay_as_they_are(rng: np.random.Generator) -> None:
     def greedy(z: np.ndarray) -> np.ndarray:
         z *= 2  # a black box may write into its rows

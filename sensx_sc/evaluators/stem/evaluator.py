@@ -217,6 +217,32 @@ class StemEvaluator(DenseEvaluator):
                     change[walks, some] = (moved * signs.cpu().numpy()).T
         return change
 
+    def one_at_a_time(self, x: Floats, target: int, features: Ints, values: Floats) -> Floats:
+        if not self._steady(x[None], features, values.T):
+            return self._whole.one_at_a_time(x, target, features, values)
+        q = np.empty(values.shape)
+        live = self.stem.live(features)
+        q[~live] = self.at(x[None], np.array([target]))
+        columns = np.flatnonzero(live)
+        with full_precision():
+            start = self.stem.states(self._padded(self._tensor(x[None])))[0]
+            for part in cut(len(columns), max(self.rows // values.shape[1], 1)):
+                at = columns[part]
+                states = self._moved(x, features[at], values[at]).add_(start)
+                q[at] = self._q(states, np.full(values.shape[1], target))
+        return q
+
+    def _moved(self, x: Floats, features: Ints, values: Floats) -> Tensor:
+        """How far single features move the stem, (F, M, width)."""
+        at = torch.as_tensor(features, device=self._device)
+        old, new = self._tensor(x[features]), self._tensor(values)
+        parts = []
+        for branch in self.stem.branches:
+            # Phi acts on values whose last axis is that of the features.
+            move = branch.transformed(new.T, at).T - branch.transformed(old, at)[:, None]
+            parts.append(move[:, :, None] * branch.weight[at][:, None, :])
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+
     def alive(self, free: Ints) -> NDArray[np.bool_]:
         return self.stem.live(free)
 

@@ -96,6 +96,13 @@ class UsedFeaturesEvaluator(DenseEvaluator):
 
         return skip_dead(self._live(free), q_x, cell, free, endpoint, order, live_walks)
 
+    def one_at_a_time(self, x: Floats, target: int, features: Ints, values: Floats) -> Floats:
+        live = self._live(features)
+        q = np.empty(values.shape)
+        q[~live] = self.at(x[None], np.array([target]))
+        q[live] = super().one_at_a_time(x, target, features[live], values[live])
+        return q
+
 
 class TreeEvaluator(UsedFeaturesEvaluator):
     """q from the trees themselves; single rows are still evaluated by the model.

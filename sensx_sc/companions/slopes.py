@@ -1,0 +1,161 @@
+"""Local slopes of blocks of inputs, one feature moved at a time, whatever the evaluator."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sensx_sc.companions.local_polynomial import local_slopes
+from sensx_sc.companions.sage import sage_slopes
+from sensx_sc.companions.spread import column_spread, feature_scale
+from sensx_sc.companions.windows import place
+from sensx_sc.core.domain import make_domain
+from sensx_sc.core.options import Options
+from sensx_sc.core.preparation import prepare, read
+from sensx_sc.core.workers import in_order
+from sensx_sc.settings import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import ArrayLike
+
+    from sensx_sc.companions.slope_options import How
+    from sensx_sc.core.arrays import Floats, Ints, Rows
+    from sensx_sc.core.run import Run
+    from sensx_sc.evaluators.protocol import Evaluator
+    from sensx_sc.words import Precision
+
+STATISTICS = ("slope", "se", "bandwidth", "curvature")
+_NUMBERS_AT_ONCE = 2**21
+
+
+def prepare_slopes(rows: Rows, model: Any, *, precision: Precision, **how: Any) -> Run:
+    """Check everything that can be checked before the work."""
+    options = Options(precision=precision, seed=settings.seed)
+    run = prepare(rows, model, deltas=(1.0,), n_walks=1, design="uniform", options=options, **how)
+    return run
+
+
+def slope_evaluator(run: Run) -> Evaluator:
+    """The evaluator of slopes: in float64, unless float32 is asked for or all there is."""
+    if run.options.precision == "auto" and "float64" in run.evaluators:
+        return run.evaluators["float64"]
+    return next(iter(run.evaluators.values()))
+
+
+def scale_of(rows: Rows, scale: ArrayLike | None, how: How, run: Run) -> Floats:
+    """Scale of each feature, (n,): given, or of the data; 0 for those without one."""
+    domain = run.domain
+    if scale is None:
+        found = column_spread(rows).all() if how.method == "sage" else feature_scale(rows)
+    else:
+        # Bounds are checked as a scale must be: one finite number, or one a feature.
+        try:
+            found = make_domain(0.0, scale, domain.n_features).upper
+        except (TypeError, ValueError) as error:
+            msg = (
+                f"`scale` must be a number or {domain.n_features} numbers, not negative and not "
+                f"all zero; got {scale!r}."
+            )
+            raise type(error)(msg) from error
+    if how.method == "sage":
+        return found
+    return np.minimum(found, (domain.upper - domain.lower) / 2)
+
+
+def slope_params(run: Run, how: How) -> dict[str, Any]:
+    """The parameters, JSON-safe."""
+    kept = ("model", "qoi", "precision", "n_features", "n_tested", "out_of_domain", "evaluator")
+    params = {name: run.params[name] for name in kept}
+    if how.method == "sage":
+        return params | {"method": "sage", "radius": how.radius, "kappa": how.kappa}
+    return params | {
+        "method": how.method,
+        "bandwidths": list(how.bandwidth),
+        "rule": how.rule,
+        "n_points": how.n_points,
+    }
+
+
+def slopes_of_blocks(
+    rows: Rows,
+    target: Ints,
+    run: Run,
+    how: How,
+    scale: Floats,
+    together: int,
+    features: Sequence[Ints] | None = None,
+    *,
+    advance: Callable[[int], object] = lambda _: None,
+) -> Iterator[tuple[slice, dict[str, Floats]]]:
+    """Slopes of inputs, a block of rows dense at a time.
+
+    Yields
+    ------
+    Which rows, and arrays by the name of the statistic, (C, n); ``curve`` (C, n, L), ``qoi`` (C,).
+    """
+    evaluator = slope_evaluator(run)
+    testable = run.domain.free[scale[run.domain.free] > 0]
+    for start in range(0, rows.shape[0], together):
+        part = slice(start, min(start + together, rows.shape[0]))
+        x = read(rows[part], run)
+        q_x = evaluator.at(x, target[part])
+        shape = (len(x), run.domain.n_features)
+        levels = 1 if how.method == "sage" else len(how.bandwidth)
+        arrays = {name: np.full(shape, np.nan) for name in STATISTICS}
+        arrays |= {"curve": np.full((*shape, levels), np.nan), "qoi": q_x}
+
+        def work(i: int, x: Floats = x, q_x: Floats = q_x, part: slice = part) -> _Found:
+            free = testable
+            if features is not None:
+                free = np.intersect1d(testable, features[part.start + i], assume_unique=True)
+            wanted = (x[i], int(target[part.start + i]), float(q_x[i]))
+            return free, _of_input(*wanted, free, evaluator, run, how, scale)
+
+        for i, (free, found) in enumerate(
+            in_order(work, range(len(x)), parallel=evaluator.parallel)
+        ):
+            for name, values in found.items():
+                arrays[name][i, free] = values
+            advance(1)
+        yield part, arrays
+
+
+_Found = tuple["Ints", "dict[str, Floats]"]
+
+
+def _of_input(
+    x: Floats,
+    target: int,
+    q_x: float,
+    free: Ints,
+    evaluator: Evaluator,
+    run: Run,
+    how: How,
+    scale: Floats,
+) -> dict[str, Floats]:
+    """Slopes of one input along some features, some of them at a time."""
+    lower, upper = run.domain.lower, run.domain.upper
+    eps = float(np.finfo(evaluator.dtype).eps)
+    many = max(1, _NUMBERS_AT_ONCE // (8 * len(how.offsets)))
+    parts: list[dict[str, Floats]] = []
+    for first in range(0, max(len(free), 1), many):
+        some = free[first : first + many]
+        unit = scale[some]
+        if how.method == "sage":
+            values = x[some][:, None] + unit[:, None] * how.offsets
+            q = evaluator.one_at_a_time(x, target, some, values)
+            slope = sage_slopes(q_x, q, how.offsets, unit, how.kappa)
+            none = np.full(len(some), np.nan)
+            found = {"slope": slope, "se": none, "curvature": none}
+            found |= {"bandwidth": how.radius * unit, "curve": slope[:, None]}
+        else:
+            placed = place(x[some], unit, how.windows, lower[some], upper[some])
+            q = evaluator.one_at_a_time(x, target, some, placed.values)
+            got = local_slopes(q_x, q, placed, unit, how.windows, how.rule, eps)
+            found = {"slope": got.slope, "se": got.se, "bandwidth": got.width}
+            found |= {"curvature": got.curvature, "curve": got.curve}
+        parts.append(found)
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -1,0 +1,106 @@
+"""What a run is: everything that is settled before the first input is explained."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sensx_sc.core.group_norms import summed
+
+if TYPE_CHECKING:
+    from sensx_sc.core.arrays import Bools, Floats
+    from sensx_sc.core.domain import Domain
+    from sensx_sc.core.groups import Groups
+    from sensx_sc.core.options import Options
+    from sensx_sc.core.sampling import Design
+    from sensx_sc.evaluators.gradient.gradients import Gradients
+    from sensx_sc.evaluators.protocol import Evaluator
+    from sensx_sc.models.qoi import Response
+    from sensx_sc.words import OutOfDomain
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that is settled before the first input is explained.
+
+    ``trial`` holds up to four inputs on which the model works, (T, n).
+    """
+
+    response: Response
+    domain: Domain
+    out_of_domain: OutOfDomain
+    deltas: Floats
+    extend: bool
+    design: Design
+    until_stable: bool
+    options: Options
+    evaluators: dict[str, Evaluator]
+    gradients: dict[str, Gradients]
+    why: str
+    trial: Floats
+    within: Groups | None = None
+    within_top: int = 1
+
+    @property
+    def n_places(self) -> int:
+        """Columns of the results."""
+        return self.domain.n_places + (0 if self.within is None else len(self.within.names))
+
+    @property
+    def partitions(self) -> list[Groups]:
+        """Groups of features, and what the top ones are taken apart into."""
+        return [part for part in (self.domain.groups, self.within) if part is not None]
+
+    def present(self, x: Floats) -> Bools:
+        """Whether features of inputs, or any of a group, are above their lower bounds, (C, P)."""
+        above = x > self.domain.lower
+        if not self.partitions:
+            return above
+        found = []
+        for part in self.partitions:
+            inside = part.label >= 0
+            found.append(summed(above[:, inside], part.label[inside], len(part.names)))
+        return np.concatenate(found, axis=1)
+
+    @property
+    def evaluations_within(self) -> int:
+        """Evaluations that an input takes inside its top groups, about."""
+        if self.within is None:
+            return 0
+        share = min(1.0, self.within_top / self.domain.n_steps)
+        steps = self.domain.n_steps + math.ceil(share * len(self.within.names))
+        return self.design.n_walks * steps
+
+    @property
+    def evaluations(self) -> int:
+        """Evaluations of the response that one input takes, about."""
+        swept = len(self.deltas) * self.options.n_samples
+        return swept + self.design.n_walks * self.domain.n_steps + self.evaluations_within
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The parameters, JSON-safe."""
+        qoi = self.response.qoi
+        rows = {name: evaluator.rows for name, evaluator in self.evaluators.items()}
+        groups = self.domain.groups
+        return {
+            **asdict(self.options),
+            "model": self.response.model.name,
+            "qoi": getattr(qoi, "__name__", type(qoi).__name__) if callable(qoi) else qoi,
+            "n_walks": self.design.n_walks,
+            "design": self.design.name,
+            "block": self.design.block,
+            "n_blocks": self.design.n_blocks,
+            "until_stable": self.until_stable,
+            "n_features": self.domain.n_features,
+            "n_tested": len(self.domain.free),
+            "n_groups": None if groups is None else len(groups.names),
+            "group_norm": None if groups is None else groups.norm,
+            "within_top": None if self.within is None else self.within_top,
+            "out_of_domain": self.out_of_domain,
+            "evaluator": next(iter(self.evaluators.values())).name,
+            "rows_a_batch": rows,
+        }
