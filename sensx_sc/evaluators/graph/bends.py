@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, fx, nn
 
+from sensx_sc.evaluators.graph.layers import normalization
 from sensx_sc.evaluators.graph.operations import DROPOUTS, SAME_MODULES, argument, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-
-_WIDEST = 4096  # units of the first layer, whose maps are written out
+_WIDEST = 4096  # units whose maps are written out
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,26 @@ class Affine:
     weight: Tensor
     bias: Tensor
 
-    def then(self, other: Affine) -> Affine:
-        """One map, and another after it."""
+    def then(self, other: Affine) -> Affine | None:
+        """One map, and another after it; None if the two are less to write out than both in one."""
+        both = self.weight.shape[0] * other.weight.shape[1]
+        if both > self.weight.numel() + other.weight.numel():
+            return None
         return Affine(self.weight @ other.weight, self.bias @ other.weight + other.bias)
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """From rows (B, m) to ``rows * scale + shift``, each (m,)."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def after(self, layer: Affine | None) -> Affine | None:
+        """It, after a layer or on its own; None if it is too wide to be written out."""
+        if layer is not None:
+            return Affine(layer.weight * self.scale, layer.bias * self.scale + self.shift)
+        return Affine(torch.diag(self.scale), self.shift) if len(self.scale) <= _WIDEST else None
 
 
 @dataclass(frozen=True)
@@ -36,7 +53,7 @@ class Bend:
     Attributes
     ----------
     slope
-        Below zero; at least 0.
+        Of negative units; not negative.
     after
         What the next units are of these.
     """
@@ -70,32 +87,29 @@ def find_bends(head: fx.GraphModule, width: int) -> Bends | None:
     Parameters
     ----------
     head
-        Its inputs are summed first, (B, width).
+        Of a model with one affine layer: its inputs are the parts of that layer, which it sums.
+    width
+        Outputs of that layer.
     """
-    first = _sum_of_inputs(head.graph)
-    if first is None or width > _WIDEST:
+    if width > _WIDEST:
         return None
+    node = end = _sum_of_inputs(head.graph)
     path = _Path(head)
-    node = end = first
-    while len(node.users) == 1 and path.take(user := next(iter(node.users))):
-        node = user
+    while len(node.users) == 1:
+        node = next(iter(node.users))
+        if not path.take(node):
+            break
         if path.is_whole:
             end = node
     return Bends(path.entry, tuple(path.whole), _rest(head, end)) if path.whole else None
 
 
-def _sum_of_inputs(graph: fx.Graph) -> fx.Node | None:
-    """The node that sums all inputs, if nothing else reads them."""
+def _sum_of_inputs(graph: fx.Graph) -> fx.Node:
+    """The node that sums all inputs: these sums are the first things that a head does."""
     node: fx.Node
     node, *others = graph.find_nodes(op="placeholder")
-    for other in others:
-        users = set(node.users) | set(other.users)
-        if len(users) != 1:
-            return None
-        (total,) = users
-        if total.target != "add" or total.args != (node, other):
-            return None
-        node = total
+    for _ in others:
+        node = next(iter(node.users))
     return node
 
 
@@ -127,18 +141,32 @@ class _Path:
             if self._slope is not None or found < 0:
                 return False
             self._slope = found
-        elif isinstance(found, Affine):
-            if self._slope is not None:
-                self.whole.append(Bend(self._slope, found))
-                self._slope = None
-            elif self.whole:
-                last = self.whole[-1]
-                self.whole[-1] = Bend(last.slope, last.after.then(found))
-            else:
-                self.entry = found if self.entry is None else self.entry.then(found)
+        elif isinstance(found, Affine | Scaling):
+            return self._take_layer(found)
         return found is not None
 
-    def _read(self, node: fx.Node) -> Affine | float | str | None:
+    def _take_layer(self, found: Affine | Scaling) -> bool:
+        before = self.entry
+        if self._slope is not None:
+            before = None
+        elif self.whole:
+            before = self.whole[-1].after
+        if isinstance(found, Scaling):
+            layer = found.after(before)
+        else:
+            layer = found if before is None else before.then(found)
+        if layer is None:
+            return False
+        if self._slope is not None:
+            self.whole.append(Bend(self._slope, layer))
+            self._slope = None
+        elif self.whole:
+            self.whole[-1] = Bend(self.whole[-1].slope, layer)
+        else:
+            self.entry = layer
+        return True
+
+    def _read(self, node: fx.Node) -> Affine | Scaling | float | str | None:
         """A layer, the slope of a bend, "same" for what changes nothing, None for all else."""
         if node.op == "call_module":
             plain = len(node.args) == 1 and not node.kwargs
@@ -154,16 +182,12 @@ class _Path:
             slope = argument(node.args, node.kwargs, 1, "negative_slope", 0.01)
             return float(slope) if isinstance(slope, int | float) else None
         if name == "linear":
-            return self._linear(node)
+            weight = self._constant(argument(node.args, node.kwargs, 1, "weight"))
+            given = argument(node.args, node.kwargs, 2, "bias")
+            bias = self._constant(given)
+            unread = weight is None or (given is not None and bias is None)
+            return None if unread else _affine(weight, bias)
         return None
-
-    def _linear(self, node: fx.Node) -> Affine | None:
-        weight = self._constant(argument(node.args, node.kwargs, 1, "weight"))
-        given = argument(node.args, node.kwargs, 2, "bias")
-        bias = self._constant(given)
-        if weight is None or (given is not None and bias is None):
-            return None
-        return _affine(weight, bias)
 
     def _constant(self, node: Any) -> Tensor | None:
         if not isinstance(node, fx.Node) or node.op != "get_attr":
@@ -171,10 +195,10 @@ class _Path:
         found: Any = self.head
         for part in str(node.target).split("."):
             found = getattr(found, part)
-        return found.detach() if isinstance(found, Tensor) else None
+        return found if isinstance(found, Tensor) else None
 
 
-def _of_module(module: nn.Module) -> Affine | float | str | None:
+def _of_module(module: nn.Module) -> Affine | Scaling | float | str | None:
     kind: Callable[..., Any] = type(module)
     parts: Any = module
     if kind in SAME_MODULES:
@@ -185,19 +209,18 @@ def _of_module(module: nn.Module) -> Affine | float | str | None:
         return float(parts.negative_slope)
     if getattr(kind, "forward", None) is nn.Linear.forward:
         return _affine(parts.weight, parts.bias)
-    if kind is nn.BatchNorm1d and parts.running_var is not None and not module.training:
-        scale = torch.rsqrt(parts.running_var + parts.eps)
-        scale = scale if parts.weight is None else scale * parts.weight
-        shift = -parts.running_mean * scale
-        shift = shift if parts.bias is None else shift + parts.bias
-        return Affine(torch.diag(scale).detach(), shift.detach())
+    if kind is nn.BatchNorm1d:
+        found = normalization(module)
+        return None if found is None else Scaling(*found)
     return None
 
 
-def _affine(weight: Tensor, bias: Tensor | None) -> Affine:
+def _affine(weight: Any, bias: Tensor | None) -> Affine | None:
+    if weight.ndim != 2 or (bias is not None and bias.shape != (len(weight),)):
+        return None
     weight = weight.detach()
     bias = weight.new_zeros(len(weight)) if bias is None else bias.detach()
-    return Affine(weight.T.contiguous(), bias)
+    return Affine(weight.T, bias)
 
 
 def _rest(head: fx.GraphModule, end: fx.Node) -> fx.GraphModule:
@@ -213,5 +236,6 @@ def _rest(head: fx.GraphModule, end: fx.Node) -> fx.GraphModule:
         if node not in passed or node.op == "get_attr":
             copies[node] = graph.node_copy(node, copies.__getitem__)
     made = fx.GraphModule(head, graph)
+    made.graph.eliminate_dead_code()
     made.recompile()
     return made

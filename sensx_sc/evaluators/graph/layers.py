@@ -58,6 +58,17 @@ class Layer:
         return self.columns.branches(self.rows(), bias, n_features)
 
 
+def normalization(module: Any) -> tuple[Tensor, Tensor] | None:
+    """By what a batch norm in eval mode multiplies its inputs, and what it adds, (channels,)."""
+    if module.running_var is None or module.training:
+        return None
+    scale = torch.rsqrt(module.running_var + module.eps)
+    scale = scale if module.weight is None else scale * module.weight
+    shift = -module.running_mean * scale
+    shift = shift if module.bias is None else shift + module.bias
+    return scale.detach(), shift.detach()
+
+
 def module_layer(module: nn.Module, columns: Columns) -> Layer | None:
     """What a module of torch makes of columns, if it is affine."""
     kind, ndim = type(module), len(columns.shape)

@@ -19,7 +19,7 @@ from sensx_sc.evaluators.graph import operations, symbolic
 from sensx_sc.evaluators.graph.bends import find_bends
 from sensx_sc.evaluators.graph.columns import Columns, NoStemError, Rows, features
 from sensx_sc.evaluators.graph.head import make_head
-from sensx_sc.evaluators.graph.layers import Layer, function_layer, module_layer
+from sensx_sc.evaluators.graph.layers import Layer, function_layer, module_layer, normalization
 from sensx_sc.evaluators.graph.operations import Batch, is_in_place, name_of
 from sensx_sc.evaluators.graph.tracing import UNKNOWN, Tracer, Unknown, stand_alone, trace
 from sensx_sc.evaluators.stem.stem import Stem
@@ -72,7 +72,8 @@ def _find(module: nn.Module, rows: Columns, widest: int) -> Stem:
     _check_width(sum(layer.width for layer in layers.values()), n_features, widest)
     branches = {node: layer.branches(n_features) for node, layer in layers.items()}
     head = make_head(nodes, values, branches, reader.root)
-    bends = find_bends(head, len(next(iter(branches.values()))[0].bias))
+    (parts, *others) = branches.values()
+    bends = None if others else find_bends(head, len(parts[0].bias))
     stem = Stem(tuple(branch for parts in branches.values() for branch in parts), head, bends)
     _check_width(stem.width, n_features, widest)
     _try(stem, rows)
@@ -289,12 +290,9 @@ def _of_module(module: nn.Module, value: Any) -> Any:
 
 
 def _normalized(module: Any, value: Columns) -> Any:
-    if module.running_var is None or module.training or not value.shape:
+    found = normalization(module) if value.shape else None
+    if found is None:
         return None
-    scale = torch.rsqrt(module.running_var + module.eps)
-    scale = scale if module.weight is None else scale * module.weight
-    shift = -module.running_mean * scale
-    shift = shift if module.bias is None else shift + module.bias
-    scale, shift = (part.reshape(-1, *(1 for _ in value.shape[1:])) for part in (scale, shift))
+    scale, shift = (part.reshape(-1, *(1 for _ in value.shape[1:])) for part in found)
     scaled = symbolic.combined("mul", torch.mul, (value, scale), {})
     return symbolic.combined("add", torch.add, (scaled, shift), {})

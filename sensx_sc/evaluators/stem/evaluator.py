@@ -38,8 +38,8 @@ _WALK_BYTES = 2**23  # each of the arrays that a batch of walks needs
 _CACHE_BYTES = 2**20
 _ROUNDING = {"float64": 1e-11, "float32": 1e-4}  # of a term of a sum, relative to the sum
 _STATE_BYTES = 2**21  # states of the stem that are in memory together: they should stay in cache
-_DEVICE_BYTES = 2**26  # the same on a GPU, which wants large batches
 _MOST_STATES = 16_384
+_ON_A_DEVICE = 32  # times as much on a GPU, which wants large batches
 
 
 class StemEvaluator(DenseEvaluator):
@@ -178,8 +178,7 @@ class StemEvaluator(DenseEvaluator):
                 moves = self._moves(self._tensor(x), cells, features, endpoint[walks])
                 stem, begin = self.stem, start[cells]
                 if turns is not None:
-                    narrow = self._narrower.narrowed(begin, moves, features, turns)
-                    stem, begin = narrow or (stem, begin)
+                    stem, begin = self._narrower.narrowed(begin, moves, features, turns)
                 length = self._length(turns, stem)
                 made = walk_states(
                     stem, begin, moves, features, order[walks], turns, length, self._tile
@@ -256,7 +255,7 @@ class StemEvaluator(DenseEvaluator):
         """States of inputs (C, n): those of the last ones again, whose walks come in batches."""
         last = self._last
         if last is None or not np.array_equal(last[0], x):
-            last = self._last = x, self.stem.states(self._padded(self._tensor(x)))
+            last = self._last = x.copy(), self.stem.states(self._padded(self._tensor(x)))
         return last[1]
 
     def _families(self, order: Ints) -> Iterator[tuple[slice, Turns | None]]:
@@ -273,11 +272,11 @@ class StemEvaluator(DenseEvaluator):
         return max(self._at_once(stem) // beside, 1)
 
     def _at_once(self, stem: Stem) -> int:
-        """States in memory together."""
-        on_cpu = self._device.type == "cpu"
-        most = _MOST_STATES if on_cpu else _MOST_STATES * (_DEVICE_BYTES // _STATE_BYTES)
-        size = (_STATE_BYTES if on_cpu else _DEVICE_BYTES) // (stem.width * self.dtype.itemsize)
-        return int(np.clip(size, 64, most))
+        """States in memory together, whole tiles."""
+        times = 1 if self._device.type == "cpu" else _ON_A_DEVICE
+        bytes_a_row = (stem.width + stem.beside) * self.dtype.itemsize
+        most = int(np.clip(times * _STATE_BYTES // bytes_a_row, 64, times * _MOST_STATES))
+        return most // self._tile * self._tile
 
     def _moves(self, x: Tensor, cell: Tensor, features: Tensor, endpoint: Floats) -> list[Tensor]:
         """How far phi moves at the step of each feature, (W, F) for each branch."""

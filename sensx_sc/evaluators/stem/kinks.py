@@ -8,7 +8,6 @@ layer's outputs.
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from sensx_sc.evaluators.stem.reach import Reach, bent, reach_of_walks
+from sensx_sc.evaluators.stem.segments import wide
 from sensx_sc.evaluators.stem.stem import Branch, Stem
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _LEAST_UNITS = 32
 _NARROWER = 0.8  # of the work of a whole head: above it nothing is gained
 _CARRIED = 10  # what it costs to carry a number of a state along, in multiply-adds
+_SAME = {torch.float64: 1e-10, torch.float32: 1e-5}  # outputs, relative to the largest
 
 
 class Narrower:
@@ -44,7 +45,7 @@ class Narrower:
 
     def narrowed(
         self, start: Tensor, moves: list[Tensor], features: Tensor, turns: Turns
-    ) -> tuple[Stem, Tensor] | None:
+    ) -> tuple[Stem, Tensor]:
         """A narrower stem that serves related walks, and its states at their start.
 
         Parameters
@@ -54,25 +55,31 @@ class Narrower:
 
         Returns
         -------
-        None where it would not pay.
+        The whole stem and ``start`` where narrowing would not pay, or not give the same numbers.
         """
-        bends = self.stem.bends
-        if bends is None or len(self.stem.branches[0].bias) < _LEAST_UNITS:
-            return None
-        sides = sides_of(bends, reach_of_walks(self.stem, start, moves, features, turns))
-        mixed = [int((side == 0).sum()) for side in sides]
-        whole = [len(side) for side in sides]
-        outputs = len(bends.layers[-1].after.bias)
-        if _narrow_work(mixed, outputs) > _NARROWER * _whole_work(whole, outputs):
-            return None
-        narrow = self._with_sides(bends, sides)
-        return narrow.stem, narrow.states(start)
+        stem, bends, n_walks = self.stem, self.stem.bends, len(start)
+        whole = stem, start
+        if bends is None or stem.width < _LEAST_UNITS * len(stem.branches):
+            return whole
+        none = [0] * len(bends.layers)
+        if not _pays(stem, bends, none, n_walks) or not start.isfinite().all():
+            return whole
+        sides = sides_of(bends, reach_of_walks(stem, start, moves, features, turns))
+        if not _pays(stem, bends, [int((side == 0).sum()) for side in sides], n_walks):
+            return whole
+        expected = stem.outputs(start.clone())  # a head may work in place
+        narrow = self._with_sides(bends, sides, expected.shape[1])
+        states = narrow.states(start)
+        found = narrow.stem.outputs(states.clone())
+        near = _SAME[start.dtype] * expected.abs().max()
+        # Composed weights may overflow, or be infinite, where the layers one by one are not.
+        return (narrow.stem, states) if ((found - expected).abs() <= near).all() else whole
 
-    def _with_sides(self, bends: Bends, sides: list[Tensor]) -> _Narrow:
+    def _with_sides(self, bends: Bends, sides: list[Tensor], n_outputs: int) -> _Narrow:
         key = torch.cat(sides).cpu().numpy().tobytes()
         last = self._last
         if last is None or last[0] != key:
-            last = self._last = key, with_sides(self.stem, bends, sides)
+            last = self._last = key, with_sides(self.stem, bends, sides, n_outputs)
         return last[1]
 
 
@@ -90,54 +97,69 @@ class _Narrow:
         return torch.cat([first + self.shift, *others], dim=1)
 
 
-def _narrow_work(mixed: Sequence[int], outputs: int) -> int:
-    """Multiply-adds a step: every unit is carried along and reads all those of earlier layers."""
-    sizes = [*mixed, outputs]
+def _pays(stem: Stem, bends: Bends, mixed: Sequence[int], n_walks: int) -> bool:
+    """Whether a head with so many units that change sides is less work, its making included.
+
+    In multiply-adds a step. Every unit is carried along, and reads all those of earlier layers.
+    """
+    layers = [bend.after.weight.shape for bend in bends.layers]
+    whole = _CARRIED * stem.width + sum(a * b for a, b in layers)
+    if bends.entry is not None:
+        whole += bends.entry.weight.numel()
+    sizes = [*mixed, layers[-1][1]]
+    width = sum(sizes) * len(stem.branches)
     reads = sum(size * sum(sizes[:k]) for k, size in enumerate(sizes))
-    return _CARRIED * sum(sizes) + reads
-
-
-def _whole_work(units: Sequence[int], outputs: int) -> int:
-    sizes = [*units, outputs]
-    return _CARRIED * sizes[0] + sum(a * b for a, b in itertools.pairwise(sizes))
+    making = stem.width * (2 + sum(sizes) / n_walks)
+    narrow = _CARRIED * width + reads + making
+    return width < stem.width and narrow < _NARROWER * whole
 
 
 def sides_of(bends: Bends, states: Reach) -> list[Tensor]:
     """On which side of zero the units of each layer stay: 1, -1, or 0 for both."""
     box = states if bends.entry is None else states.mapped(bends.entry)
-    sides = []
-    for bend in bends.layers:
-        sides.append(box.sides())
+    sides = [box.sides()]
+    for bend in bends.layers[:-1]:
         box = box.bent(bend.slope).mapped(bend.after)
+        sides.append(box.sides())
     return sides
 
 
-def with_sides(stem: Stem, bends: Bends, sides: Sequence[Tensor]) -> _Narrow:
-    """The stem whose units keep to some sides, (units,) for each layer."""
-    bias = stem.branches[0].bias
+def with_sides(stem: Stem, bends: Bends, sides: Sequence[Tensor], n_outputs: int) -> _Narrow:
+    """The stem whose units keep to some sides, (units,) for each layer.
+
+    Parameters
+    ----------
+    n_outputs
+        Of the model.
+    """
+    dtype = stem.branches[0].bias.dtype
+    bias = wide(stem.branches[0].bias)
     # What the units of a layer are of the stem's states, and of each earlier layer's mixed units.
-    into = torch.eye(len(bias), dtype=bias.dtype, device=bias.device)
-    shift = torch.zeros_like(bias)
+    into, shift = torch.eye(len(bias), dtype=bias.dtype, device=bias.device), torch.zeros_like(bias)
     if bends.entry is not None:
-        into, shift = bends.entry.weight, bends.entry.bias
+        into, shift = wide(bends.entry.weight), wide(bends.entry.bias)
     reads: list[Tensor] = []
     columns, shifts, layers = [], [], []
     for bend, side in zip(bends.layers, sides, strict=True):
         mixed = torch.nonzero(side == 0).flatten()
         columns.append(into[:, mixed])
         shifts.append(shift[mixed])
-        layers.append(_Mixed(bend.slope, len(mixed), [read[:, mixed] for read in reads]))
+        own = [read[:, mixed].to(dtype) for read in reads]
+        layers.append(_Mixed(bend.slope, len(mixed), own))
         factor = (side > 0) + bend.slope * (side < 0).to(bias.dtype)  # 0 where it changes
-        after = bend.after
-        into = (into * factor) @ after.weight
-        shift = (shift * factor) @ after.weight + after.bias
-        reads = [*((read * factor) @ after.weight for read in reads), after.weight[mixed]]
-    into, shift = torch.cat([*columns, into], dim=1), torch.cat([*shifts, shift])
+        weight = wide(bend.after.weight)
+        into = (into * factor) @ weight
+        shift = (shift * factor) @ weight + bend.after.bias
+        reads = [*((read * factor) @ weight for read in reads), weight[mixed]]
+    into = torch.cat([*columns, into], dim=1).to(dtype)
+    shift = torch.cat([*shifts, shift]).to(dtype)
     first, *others = (
         Branch(branch.weight @ into, branch.bias @ into, branch.phi) for branch in stem.branches
     )
-    branches = (replace(first, bias=first.bias + shift), *others)
-    return _Narrow(Stem(branches, _Head(layers, reads, bends.rest)), into, shift)
+    head = _Head(layers, [read.to(dtype) for read in reads], bends.rest)
+    beside = len(bends.layers[-1].after.bias) + n_outputs
+    made = Stem((replace(first, bias=first.bias + shift), *others), head, beside=beside)
+    return _Narrow(made, into, shift)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sensx_sc.evaluators.stem.turns import Turns
 
 _STRETCH = 256  # steps between states that are known, at least
-_BYTES = 2**25  # of the states at the ends of all stretches
+_BYTES = 2**25  # of the states at the ends of stretches, beside those that begin at turns
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,15 @@ class Reach:
         """The boxes of what bent units give."""
         low = bent(self.centre - self.radius, slope)
         high = bent(self.centre + self.radius, slope)
-        return Reach((high + low) / 2, (high - low) / 2)
+        return Reach(high / 2 + low / 2, high / 2 - low / 2)
 
     def sides(self) -> Tensor:
         """1 for units that are never negative, -1 for those never positive, else 0."""
-        above = (self.centre - self.radius).amin(dim=(0, 1)) >= 0
-        below = (self.centre + self.radius).amax(dim=(0, 1)) <= 0
-        return above.to(torch.int8) - (below & ~above).to(torch.int8)
+        low = (self.centre - self.radius).amin(dim=(0, 1))
+        high = (self.centre + self.radius).amax(dim=(0, 1))
+        known = low.isfinite() & high.isfinite()
+        above, below = known & (low >= 0), known & (high <= 0) & (low < 0)
+        return above.to(torch.int8) - below.to(torch.int8)
 
 
 def bent(units: Tensor, slope: float) -> Tensor:

@@ -71,7 +71,9 @@ def signs(turns: Turns, like: Tensor) -> Tensor:
 
 
 def totals_of(stem: Stem, moves: list[Tensor], features: Tensor, cuts: Ints) -> Tensor:
-    """How far the segments between cuts move each walk, (S, W, width), summed in float64.
+    """How far the segments between cuts move each walk, (S, W, width), in float64.
+
+    Some hundred rows at most are summed in their own type first.
 
     Parameters
     ----------

@@ -55,11 +55,14 @@ class Stem:
     bends
         The layers of bent units with which the head starts, if the sum of all branches goes
         through them and nowhere else.
+    beside
+        Numbers a row that the head makes beside those of a state; 0 where they are no more.
     """
 
     branches: tuple[Branch, ...]
     head: nn.Module
     bends: Bends | None = None
+    beside: int = 0
 
     @property
     def width(self) -> int:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     1 for walks that step from the first to the second, -1 for the others, (W,)."""
 
 _BYTES = 2**21  # states on one side of some steps: they should stay in cache
+_PARTS = 16  # so many of them are what is kept of one passage along the walks
 
 
 def step_states(
@@ -48,9 +49,14 @@ def step_states(
         :func:`~sensx_sc.evaluators.stem.walks.walk_states`.
     """
     many = max(_BYTES // (8 * len(start) * stem.width), 1)
-    if turns is None:
-        return _apart(stem, start, moves, features, order, chosen, many)
-    return _together(stem, start, moves, features, turns, chosen, many)
+    most = many * _PARTS
+    for part in cut(len(chosen), most):
+        if turns is None:
+            pairs = _apart(stem, start, moves, features, order, chosen[part], many)
+        else:
+            pairs = _together(stem, start, moves, features, turns, chosen[part], many)
+        for some, *states in pairs:
+            yield some + part.start, *states
 
 
 def _own(stem: Stem, moves: list[Tensor], features: Tensor, chosen: Ints) -> Tensor:

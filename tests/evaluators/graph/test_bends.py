@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from sensx_sc.evaluators.graph.bends import Affine
+from sensx_sc.evaluators.graph.bends import Affine, Scaling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,4 +108,34 @@ def test_maps_one_after_the_other() -> None:
     rows = torch.randn(7, 5)
     expected = (rows @ one.weight + one.bias) @ other.weight + other.bias
     both = one.then(other)
+    assert both is not None
     torch.testing.assert_close(rows @ both.weight + both.bias, expected)
+    scaling = Scaling(torch.randn(4), torch.randn(4))
+    both = scaling.after(one)
+    assert both is not None
+    expected = (rows @ one.weight + one.bias) * scaling.scale + scaling.shift
+    torch.testing.assert_close(rows @ both.weight + both.bias, expected)
+    alone = scaling.after(None)
+    assert alone is not None
+    torch.testing.assert_close(
+        rows[:, :4] @ alone.weight + alone.bias, rows[:, :4] * scaling.scale + scaling.shift
+    )
+
+
+def test_what_is_too_large_is_not_written_out() -> None:
+    narrow, wide = (Affine(torch.zeros(m, k), torch.zeros(k)) for m, k in ((4000, 10), (10, 4000)))
+    assert narrow.then(wide) is None
+    assert wide.then(narrow) is not None
+    scaling = Scaling(torch.ones(5000), torch.zeros(5000))
+    assert scaling.after(None) is None
+    bottleneck = nn.Sequential(
+        nn.Linear(N, 12), nn.ReLU(), nn.Linear(12, 2), nn.Linear(2, 12), nn.ReLU(), nn.Linear(12, 1)
+    )
+    bends = found(built(lambda: bottleneck)).bends
+    assert [bend.after.weight.shape[1] for bend in bends.layers] == [2]
+
+
+def test_a_wide_normalisation_takes_no_square() -> None:
+    wide = nn.Sequential(nn.Linear(N, 8), nn.ReLU(), nn.Linear(8, 6000), batch_norm(6000))
+    bends = found(built(lambda: nn.Sequential(*wide, nn.ReLU(), nn.Linear(6000, 1)))).bends
+    assert [bend.after.weight.shape[1] for bend in bends.layers] == [6000, 1]

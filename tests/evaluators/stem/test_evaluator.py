@@ -105,7 +105,7 @@ def test_narrowed_walks_have_the_same_numbers(
     monkeypatch.setattr("sensx_sc.evaluators.stem.evaluator._STATE_BYTES", 64 * 64)
     monkeypatch.setattr("sensx_sc.evaluators.stem.reach._STRETCH", 5)
     monkeypatch.setattr("sensx_sc.evaluators.stem.kinks._LEAST_UNITS", 1)
-    monkeypatch.setattr("sensx_sc.evaluators.stem.kinks._NARROWER", np.inf)
+    monkeypatch.setattr("sensx_sc.evaluators.stem.kinks._pays", lambda *_: True)
     fast, _ = evaluator_of(built(WITH_STEM[name]), cells)
     made: list[int] = []
     whole = kinks.Narrower.narrowed
@@ -113,6 +113,7 @@ def test_narrowed_walks_have_the_same_numbers(
     def counting(self: kinks.Narrower, *arguments: Any) -> Any:
         narrow = whole(self, *arguments)
         made.append(narrow[0].width)
+        assert narrow[0] is not self.stem
         return narrow
 
     monkeypatch.setattr(kinks.Narrower, "narrowed", counting)

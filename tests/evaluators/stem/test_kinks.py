@@ -69,9 +69,9 @@ def widths(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
     found: list[int | None] = []
     whole = Narrower.narrowed
 
-    def noting(self: Narrower, *given: Any) -> tuple[Stem, torch.Tensor] | None:
+    def noting(self: Narrower, *given: Any) -> tuple[Stem, torch.Tensor]:
         narrow = whole(self, *given)
-        found.append(narrow and narrow[0].width)
+        found.append(None if narrow[0] is self.stem else narrow[0].width)
         return narrow
 
     monkeypatch.setattr(Narrower, "narrowed", noting)
@@ -111,6 +111,104 @@ def test_units_without_a_bend_are_never_narrowed(
     assert widths == [None] * 4
 
 
+class Added(nn.Module):
+    """Two layers read the input and are added, one of them twice or broadcast."""
+
+    def __init__(self, outputs: int, alpha: float) -> None:
+        super().__init__()
+        torch.manual_seed(2)
+        self.a, self.d, self.c = nn.Linear(N, 60), nn.Linear(N, outputs), nn.Linear(60, 3)
+        self.alpha = alpha
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return self.c(torch.relu(self.a(rows).add(self.d(rows), alpha=self.alpha)))
+
+
+class FunctionLinear(nn.Module):
+    """What follows the units is called as a function, with weights of odd shapes."""
+
+    def __init__(self, weight: tuple[int, ...], bias: tuple[int, ...] | None) -> None:
+        super().__init__()
+        torch.manual_seed(2)
+        self.a = nn.Linear(N, 60)
+        self.weight = nn.Parameter(torch.randn(weight))
+        self.bias = None if bias is None else nn.Parameter(torch.randn(bias))
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return nn.functional.linear(torch.relu(self.a(rows)), self.weight, self.bias)
+
+
+def biased(layer: int, value: float) -> nn.Module:
+    model = net()
+    model[3] = nn.ReLU()  # type: ignore[index]
+    with torch.no_grad():
+        model[layer].bias[:10] = value  # type: ignore[index]
+    return model
+
+
+def scaled(*factors: float) -> nn.Module:
+    model = net()
+    with torch.no_grad():
+        for layer, factor in zip((0, 2, 4), factors, strict=True):
+            model[layer].weight *= factor  # type: ignore[index]
+            model[layer].bias *= factor  # type: ignore[index]
+    return model
+
+
+ODD = {
+    "added with a factor": lambda: Added(60, 2.0),
+    "broadcast": lambda: Added(1, 1.0),
+    "one weight": lambda: FunctionLinear((60,), None),
+    "a bias for all": lambda: FunctionLinear((3, 60), (1,)),
+    "a bias row": lambda: FunctionLinear((3, 60), (1, 3)),
+    "units that are never on": lambda: biased(0, -np.inf),
+    "later units that are never on": lambda: biased(2, -np.inf),
+    "huge biases": lambda: biased(0, 1e308),
+    "huge, tiny and huge": lambda: scaled(1e150, 1e-290, 1e140),
+}
+
+
+@pytest.mark.filterwarnings("ignore:The use of `x.T` on tensors")
+@pytest.mark.parametrize("name", ODD)
+def test_odd_models_have_the_numbers_of_dense_evaluation(
+    name: str, cells: np.ndarray, widths: list[int | None]
+) -> None:
+    fast, slow = evaluators(ODD[name]().double().eval(), cells)
+    given = arguments(cells, 0.03)
+    given["target"] = np.array([0, 0])
+    expected = slow.walks(**given)
+    least = 1e-9 * float(np.abs(expected).max())
+    np.testing.assert_allclose(fast.walks(**given), expected, rtol=1e-9, atol=least)
+    assert len(widths) == 4
+
+
+def test_single_precision_keeps_the_head_where_composed_weights_do_not_hold(
+    cells: np.ndarray, widths: list[int | None]
+) -> None:
+    fast, slow = evaluators(scaled(1e22, 1e-22, 1e-22).float(), cells, np.float32)
+    given = arguments(cells, 0.03)
+    np.testing.assert_allclose(fast.walks(**given), slow.walks(**given), rtol=1e-4)
+
+
+def test_a_head_that_would_be_wider_is_not_made(
+    cells: np.ndarray, widths: list[int | None]
+) -> None:
+    torch.manual_seed(2)
+    model = nn.Sequential(nn.Linear(N, 40), nn.ReLU(), nn.Linear(40, 500)).double().eval()
+    fast, slow = evaluators(model, cells)
+    given = arguments(cells, 1e-4)
+    np.testing.assert_allclose(fast.walks(**given), slow.walks(**given), rtol=1e-9, atol=1e-12)
+    assert widths == [None] * 4
+
+
+def test_inputs_that_are_changed_in_place_are_seen(cells: np.ndarray) -> None:
+    fast, slow = evaluators(net(), cells)
+    given = arguments(cells, 0.03)
+    fast.walks(**given)
+    cells += 0.01
+    np.testing.assert_allclose(fast.walks(**given), slow.walks(**given), rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("mixed", ["all", "none", "some"])
 def test_any_sides_give_what_the_units_would(mixed: str, cells: np.ndarray) -> None:
     """Units that are told to keep a side are linear, whatever they do; here none leaves it."""
@@ -126,7 +224,7 @@ def test_any_sides_give_what_the_units_would(mixed: str, cells: np.ndarray) -> N
         sides.append(side * (torch.arange(len(side)) % 3 != k if keep is None else keep))
         bent = torch.where(units > 0, units, bend.slope * units)
         units = bent @ bend.after.weight + bend.after.bias
-    narrow = with_sides(stem, stem.bends, sides)
+    narrow = with_sides(stem, stem.bends, sides, 3)
     assert narrow.stem.width == sum(int((side == 0).sum()) for side in sides) + 3
     expected = stem.outputs(stem.states(rows))
     torch.testing.assert_close(narrow.stem.outputs(narrow.stem.states(rows)), expected)
