@@ -265,15 +265,17 @@ def explained(
     advance: Callable[[int], object] = lambda _: None,
 ) -> Explanation:
     """Explain inputs; those on which the model raises are marked as failed, the rest goes on."""
-    if (target >= 0).all():
-        try:
+    known = (target >= 0).all()
+    message = "the model returned NaN at the cell itself, so that its class is not known"
+    try:
+        if known:
             return attribute(x, target, output_names, keys, run, advance=advance)
-        except UnrepeatableError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a model may raise anything
-            message = f"{_RAISED} {type(error).__name__}: {error}"
-    else:
-        message = f"{_RAISED} or returned NaN at the cell itself, so that its class is not known"
+        if len(x) == 1 and np.isfinite(next(iter(run.evaluators.values())).outputs(x)).all():
+            message = f"{_RAISED} at the cell itself, though not always: its class is not known"
+    except UnrepeatableError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a model may raise anything
+        message = f"{_RAISED} {type(error).__name__}: {error}"
     if len(x) == 1:
         advance(run.evaluations)
         return failure(target, output_names, message, run)
