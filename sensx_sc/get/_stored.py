@@ -203,6 +203,20 @@ def kept_only(adata: AnnData, prefix: str) -> int | None:
     return parse_keep(check_stored(adata, prefix)["params"].get("keep", "all"))
 
 
+def require_all(adata: AnnData, prefix: str, what: str) -> None:
+    """Refuse results of which only the first genes of each cell were kept.
+
+    `what` begins the sentence: what needs the others as well.
+    """
+    k = kept_only(adata, prefix)
+    if k is not None:
+        msg = (
+            f"{what} the values of all genes, and of the results {prefix!r} only the first {k} of "
+            "each cell were kept: explain some cells with keep='all' and `mask_obs`."
+        )
+        raise ValueError(msg)
+
+
 def row_blocks(rows: NDArray[np.intp], n_columns: int) -> Iterator[NDArray[np.intp]]:
     """Cut ``rows`` into blocks of about :data:`BLOCK_BYTES` as float64."""
     step = max(1, BLOCK_BYTES // (8 * max(1, n_columns)))

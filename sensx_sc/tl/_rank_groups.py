@@ -19,6 +19,7 @@ from sensx_sc.get._stored import (
     quoted,
     read_rows,
     read_values,
+    require_all,
     row_blocks,
     stored_statistics,
 )
@@ -133,6 +134,8 @@ def rank_groups(
     if added == prefix:
         msg = f"key_added={added!r} would overwrite the results it is made from; give another."
         raise ValueError(msg)
+    if reference is not None:
+        require_all(adata, prefix, f"`reference` {reference!r} takes")
     table = group_table(adata, groupby, statistic=statistic, key=prefix)
     if reference is not None:
         tests = _tests(adata, groupby, statistic, prefix, reference, replicates)

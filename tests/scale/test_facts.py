@@ -22,6 +22,7 @@ BASE = Facts(
     lower=np.zeros(3),
     upper=np.array([1.0, 2.0, 3.0]),
     tested=np.array([True, True, False]),
+    groups=np.zeros(0, dtype=np.int64),
     deltas=np.array([0.1, 0.5]),
     outputs=np.array([[0.2, 0.8], [np.nan, np.nan], [1.0, 0.0]]),
 )
@@ -62,6 +63,7 @@ OTHERS: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"tested": np.array([False, True, False])},
         ["1 features are not tested now, the first 'A'"],
     ),
+    "groups": ({"groups": np.array([0, 0, 1])}, ["features are grouped in another way"]),
     "scales": ({"deltas": np.array([0.1, 0.6])}, ["deltas were [0.1, 0.5], are [0.1, 0.6]"]),
     "many scales": ({"deltas": MANY}, ["deltas were [0.1, 0.5], are 50 from 0.0001 to 1"]),
     "a model": (
@@ -77,6 +79,15 @@ OTHERS: dict[str, tuple[dict[str, Any], list[str]]] = {
 def test_differences(what: str) -> None:
     changes, expected = OTHERS[what]
     assert differences(BASE, replace(BASE, **changes), NAMES) == expected
+
+
+def test_differences_between_groupings() -> None:
+    sets = replace(BASE, names=("x", "y"), groups=np.array([0, 0, 1]))
+    other = replace(sets, groups=np.array([0, 1, 1]), upper=np.array([1.0, 2.0, 4.0]))
+    assert differences(sets, other, NAMES) == [
+        "the domain of 1 features was another, the first number 2: 0 to 3, now 0 to 4",
+        "1 features are in other groups, the first number 1",
+    ]
 
 
 def test_facts_come_back_from_their_parts() -> None:

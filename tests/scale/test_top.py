@@ -169,3 +169,16 @@ def test_means_over_groups_are_lower_bounds_of_those_of_all_genes(
     assert (few["n_cells"] < n_cells.max()).any()
     with pytest.raises(ValueError, match="only the first 5 genes of each cell by 'value' were"):
         means(found, statistic="change")
+    with pytest.raises(ValueError, match="`reference` 'A' takes the values of all genes, and of"):
+        means(found, reference="A")
+
+
+def test_tools_that_need_all_genes_say_so(
+    in_memory: dict[str, AnnData], runs: SimpleNamespace
+) -> None:
+    found = in_memory["top:5"].copy()
+    said = "the values of all genes, and of the results 'sensx' only the first 5 of each cell were"
+    with pytest.raises(ValueError, match=said):
+        sx.tl.perturbation_curve(found, runs.model)
+    with pytest.raises(ValueError, match=said):
+        sx.tl.rank_neighbors(found, n_neighbors=3)
