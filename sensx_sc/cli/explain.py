@@ -44,7 +44,7 @@ def add_explain(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the command's words."""
     parser = commands.add_parser(
         "explain",
-        help="explain the cells of an AnnData file, into a zarr store; goes on where it was stopped",
+        help="explain the cells of a file, into a zarr store; goes on where it was stopped",
     )
     parser.add_argument("data", type=Path, help="data.h5ad or data.zarr; read a block at a time")
     parser.add_argument(
@@ -153,9 +153,7 @@ def _workers(options: argparse.Namespace) -> Any:
     try:
         from distributed import Client, LocalCluster
     except ImportError as error:
-        msg = (
-            "--workers and --scheduler need Dask's scheduler: pip install 'sensx_sc[distributed]'."
-        )
+        msg = "--workers and --scheduler need Dask: pip install 'sensx_sc[distributed]'."
         raise ImportError(msg) from error
     if options.scheduler:
         file = options.scheduler.endswith(".json")

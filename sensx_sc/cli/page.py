@@ -110,8 +110,8 @@ def _figures(adata: AnnData, key: str, n_genes: int) -> list[str]:
     ranked = "rankings" in adata.uns[key] and len(adata.uns[key]["rankings"])
     groups = list(pd.unique(adata.uns[key]["rankings"]["group"]))[:_MOST_GROUPS] if ranked else []
     target = f"{key}_target"
-    parts = ["<h2>Characteristic scale</h2>",
-             _picture(sx.pl.delta_star(adata, target, key=key), "delta* by explained output")]  # fmt: skip
+    scale = _picture(sx.pl.delta_star(adata, target, key=key), "delta* by explained output")
+    parts = ["<h2>Characteristic scale</h2>", scale]
     first = _first_cells(adata, key)
     if first and f"{key}_envelope" in adata.obsm:
         parts += ["<h2>Calibration of the first cells</h2>",

@@ -38,10 +38,11 @@ def open_results(path: Path, key: str) -> AnnData:
         _refuse(path, key)
     with quiet():
         read = anndata.io.read_elem
-        obsm = {name: read(root["obsm"][name]) for name in root["obsm"]
-                if name.startswith(f"{key}_envelope")}  # fmt: skip
-        layers = {name: anndata.experimental.read_elem_lazy(root["layers"][name])
-                  for name in root["layers"] if name == key or name.startswith(f"{key}_")}  # fmt: skip
+        envelopes = [name for name in root["obsm"] if name == f"{key}_envelope"]
+        own = [name for name in root["layers"] if name == key or name.startswith(f"{key}_")]
+        lazy = anndata.experimental.read_elem_lazy
+        obsm = {name: read(root["obsm"][name]) for name in envelopes}
+        layers = {name: lazy(root["layers"][name]) for name in own}
         uns: dict[str, Any] = {key: read(root["uns"][key])}
         return anndata.AnnData(
             obs=read(root["obs"]), var=read(root["var"]), obsm=obsm, layers=layers, uns=uns
