@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sensx_sc.get._stored import check_stored, place_of_arrays, source_key, stored_statistics
+from sensx_sc.get._stored import (
+    BLOCK_BYTES,
+    check_stored,
+    place_of_arrays,
+    read_values,
+    source_key,
+    stored_statistics,
+)
 from sensx_sc.slots import sanitised
 
 if TYPE_CHECKING:
@@ -32,7 +39,8 @@ def explanation(adata: AnnData, key: str = "sensx") -> xr.Dataset:
     ``percentile`` (1, 99) and ``bound`` (lower, upper) and these variables:
 
     - ``value`` and each stored one of ``rank, mean, std, change, shapley, se, n``, (obs, var): the
-      layers, shared and not copied; NaN (0 in ``rank``) = not tested;
+      layers, shared and not copied; NaN (0 in ``rank``) = not tested. Sparse ones
+      (``keep="top:500"``) as Dask arrays, NaN (0) = not kept;
     - ``delta_star``, ``status``, ``target``, ``qoi``, (obs,); an empty ``target`` = not analysed;
     - ``envelope``, (obs, delta, percentile), if stored: percentiles of q in the neighbourhood;
     - ``lower``, ``upper``, (var,), and ``bounds``, (var, bound): the domain.
@@ -66,7 +74,7 @@ def explanation(adata: AnnData, key: str = "sensx") -> xr.Dataset:
     if f"{prefix}_rank" in arrays:
         names["rank"] = f"{prefix}_rank"
     variables: dict[str, Any] = {
-        name: (("obs", column), arrays[stored_as]) for name, stored_as in names.items()
+        name: (("obs", column), _dense(arrays[stored_as])) for name, stored_as in names.items()
     }
     for name in ("delta_star", "qoi"):
         if f"{prefix}_{name}" in adata.obs:
@@ -103,3 +111,19 @@ def explanation(adata: AnnData, key: str = "sensx") -> xr.Dataset:
         **{name: sanitised(stored[name]) for name in ("noise_floor", "versions") if name in stored},
     }
     return xr.Dataset(variables, coords=coords, attrs=attrs)
+
+
+def _dense(array: Any) -> Any:
+    """A layer as xarray can hold it: a sparse one block by block, when it is asked for."""
+    import dask.array as da
+
+    lazy = hasattr(array, "dask")
+    if not (hasattr(array, "tocoo") or (lazy and hasattr(array._meta, "tocoo"))):
+        return array
+    if not lazy:
+        rows = max(1, BLOCK_BYTES // (8 * array.shape[1]))
+        array = da.from_array(array, chunks=(rows, array.shape[1]), asarray=False)
+    everything = slice(None)
+    return array.map_blocks(
+        read_values, everything, dtype=array.dtype, meta=np.empty((0, 0), array.dtype)
+    )

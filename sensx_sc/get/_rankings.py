@@ -18,6 +18,7 @@ from sensx_sc.get._stored import (
     lower_bounds,
     quoted,
     read_rows,
+    read_values,
     stored_rankings,
     stored_statistics,
 )
@@ -55,7 +56,8 @@ def rankings(
     groups
         Groups of ``adata.uns[key]["rankings"]``, in the order wanted; None = all.
     cells
-        Names of cells: the table is then per cell, from the layers. Not together with `groups`.
+        Names of cells: the table is then per cell, from the layers; with ``keep="top:500"`` of its
+        kept genes. Not together with `groups`.
     rank_by
         ``"value"``, ``"change"`` or ``"mean"`` (by its size ``|mean|``); None = as stored.
     presence
@@ -153,9 +155,9 @@ def _cell_rows(
     if rank_by is not None:
         check_statistic(adata, prefix, rank_by, argument="rank_by", allowed=RANK_BY)
     present = read_rows(explained_array(adata, key), rows) > lower_bounds(adata, prefix)
-    columns = {name: read_rows(adata.layers[layer], rows) for name, layer in layers.items()}
+    columns = {name: read_values(adata.layers[layer], rows) for name, layer in layers.items()}
     if rank_by is None and f"{prefix}_rank" in adata.layers:
-        first = read_rows(adata.layers[f"{prefix}_rank"], rows)
+        first = read_values(adata.layers[f"{prefix}_rank"], rows)
     else:
         chosen = rank_by or str(check_stored(adata, prefix)["params"].get("rank_by", "value"))
         check_statistic(adata, prefix, chosen, argument="rank_by", allowed=RANK_BY)
@@ -173,7 +175,7 @@ def _cell_rows(
 
 def _ranks(scores: np.ndarray) -> np.ndarray:
     """Return the rank of each column by size, 1 = largest, ties by index, NaN last."""
-    order = np.argsort(-np.abs(scores), axis=1, kind="stable")
+    order = np.argsort(-np.abs(scores), axis=1, kind="stable")  # NaN goes last
     return np.argsort(order, axis=1, kind="stable") + 1
 
 

@@ -179,6 +179,44 @@ def read_rows(array: Any, rows: NDArray[np.intp]) -> NDArray[Any]:
     return np.asarray(block)
 
 
+def read_values(array: Any, rows: NDArray[np.intp] | slice) -> NDArray[Any]:
+    """Return rows of a layer of results dense; what a sparse one has not kept is NaN.
+
+    In whole numbers (ranks, steps) it is 0: they have no NaN, and 0 is "not tested" there.
+    """
+    block = array[rows]
+    if hasattr(block, "compute"):
+        block = block.compute()
+    if not hasattr(block, "tocoo"):
+        return np.asarray(block)
+    entries = block.tocoo()
+    absent = np.nan if entries.dtype.kind == "f" else 0
+    values: NDArray[Any] = np.full(entries.shape, absent, dtype=entries.dtype)
+    values[entries.row, entries.col] = entries.data
+    return values
+
+
+def kept_only(adata: AnnData, prefix: str) -> int | None:
+    """Return how many genes of each cell were kept (``keep="top:500"``), None for all."""
+    from sensx_sc.scale.top import parse_keep
+
+    return parse_keep(check_stored(adata, prefix)["params"].get("keep", "all"))
+
+
+def require_all(adata: AnnData, prefix: str, what: str) -> None:
+    """Refuse results of which only the first genes of each cell were kept.
+
+    `what` begins the sentence: what needs the others as well.
+    """
+    k = kept_only(adata, prefix)
+    if k is not None:
+        msg = (
+            f"{what} the values of all genes, and of the results {prefix!r} only the first {k} of "
+            "each cell were kept: explain some cells with keep='all' and `mask_obs`."
+        )
+        raise ValueError(msg)
+
+
 def row_blocks(rows: NDArray[np.intp], n_columns: int) -> Iterator[NDArray[np.intp]]:
     """Cut ``rows`` into blocks of about :data:`BLOCK_BYTES` as float64."""
     step = max(1, BLOCK_BYTES // (8 * max(1, n_columns)))
@@ -189,6 +227,12 @@ def row_blocks(rows: NDArray[np.intp], n_columns: int) -> Iterator[NDArray[np.in
 def explained_array(adata: AnnData, key: str) -> Any:
     """Return the matrix that was explained: the layer named in ``params``, else ``X``."""
     layer = check_stored(adata, key)["params"].get("layer")
+    if layer is None and adata.X is None:
+        msg = (
+            f"key={key!r} was made from adata.X, which is not here, so that it cannot be told in "
+            "which cells a gene is present: take the AnnData that was explained."
+        )
+        raise KeyError(msg)
     if layer is None:
         return adata.X
     if layer not in adata.layers:

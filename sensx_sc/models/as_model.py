@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from os import PathLike
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
@@ -12,10 +13,14 @@ from torch import nn
 
 from sensx_sc.models.by_name import ByName
 from sensx_sc.models.celltypist import CellTypistModel, is_celltypist
+from sensx_sc.models.described import Described
+from sensx_sc.models.exported import FixedBatch
+from sensx_sc.models.files import load_exported, load_weights, split_path
 from sensx_sc.models.function import function_model
 from sensx_sc.models.lightgbm_booster import LightGBMBooster, is_lightgbm_booster
 from sensx_sc.models.model import Model, OutputKind, as_names
 from sensx_sc.models.one_vs_rest import OneVsRest
+from sensx_sc.models.onnx import OnnxModel, is_onnx_session
 from sensx_sc.models.sklearn_estimator import SklearnModel, is_estimator
 from sensx_sc.models.torch_module import TorchModel
 from sensx_sc.models.xgboost_booster import is_xgboost_booster, xgboost_booster
@@ -46,6 +51,9 @@ def as_model(
         A :class:`torch.nn.Module`, a fitted scikit-learn, XGBoost or LightGBM estimator or
         Pipeline, a booster of XGBoost or LightGBM, a CellTypist model, or any callable on rows
         (B, n) that returns (B,) or (B, K).
+        Or the path of a file: ``"model.onnx"``, ``"model.pt2"`` (``torch.export.save``) or
+        ``"weights.safetensors+package.module:factory"``, where the factory makes the module; or
+        a session of onnxruntime. No pickle is read.
         Or a mapping from class names to binary classifiers: one model with an output for each,
         of which only the explained one is run.
     n_features
@@ -56,7 +64,7 @@ def as_model(
         What the outputs are: ``"logit"``, ``"probability"`` or ``"value"``. By default a
         module's outputs are logits (probabilities after a final sigmoid or softmax, values if it
         has ``task = "regression"``), an estimator's are those of its ``predict_proba``, and a
-        callable's are values.
+        callable's are values, as are an ONNX graph's that are not called probabilities.
     feature_names, output_names
         Names, where the model does not carry them.
     rows
@@ -140,6 +148,8 @@ def _made(
     example: np.ndarray | None,
     device: str | torch.device,
 ) -> Model:
+    if isinstance(model, str | PathLike) or is_onnx_session(model):
+        return _of_file(model, said, device)
     if isinstance(model, nn.Module):
         home = next((p.device for p in model.parameters()), torch.device("cpu"))
         return TorchModel(
@@ -182,10 +192,32 @@ def _made(
         )
     msg = (
         "`model` must be a torch.nn.Module, a scikit-learn estimator or Pipeline, a CellTypist "
-        "model, a callable on rows, or a mapping from class names to binary classifiers; got "
-        f"{model!r}."
+        "model, a callable on rows, a mapping from class names to binary classifiers, or the path "
+        f"of a model file; got {model!r}."
     )
     raise TypeError(msg)
+
+
+def _of_file(model: Any, said: _Said, device: str | torch.device) -> Model:
+    told = Described(said.outputs, as_names(said.feature_names), as_names(said.output_names))
+    if is_onnx_session(model):
+        return OnnxModel(model, told, find_device(device))
+    path, factory = split_path(model)
+    if path.suffix == ".onnx":
+        return OnnxModel(path, told, find_device(device))
+    if factory:
+        module, found = load_weights(path, factory)
+    else:
+        module, found, batch = load_exported(path)
+        module = module if batch is None else FixedBatch(module, batch)
+    described = told.completed(found)
+    return TorchModel(
+        module,
+        outputs=described.outputs,
+        feature_names=described.feature_names,
+        output_names=described.output_names,
+        device=find_device(device),
+    )
 
 
 def _refuse_outputs(said: _Said, name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -67,7 +68,11 @@ class TorchModel:
     def module(self, dtype: torch.dtype) -> nn.Module:
         """The copy of the module for rows of a type, on their device."""
         if dtype not in self._copies:
-            clone = copy.deepcopy(self.source).to(device=self.device(dtype), dtype=dtype)
+            with (
+                warnings.catch_warnings()
+            ):  # exported programs: torch's own parts warn of each other
+                warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+                clone = copy.deepcopy(self.source).to(device=self.device(dtype), dtype=dtype)
             self._copies[dtype] = clone.requires_grad_(requires_grad=False)
         return self._copies[dtype]
 

@@ -12,7 +12,7 @@ from sensx_sc.get._stored import (
     check_stored,
     layer_prefix,
     quoted,
-    row_blocks,
+    read_values,
     source_key,
 )
 from sensx_sc.pl._marks import GROUP_COLOURS, MISSING, STATUS_COLOURS, group_colours, quantity, unit
@@ -39,8 +39,8 @@ def embedding(
 ) -> Axes:
     """Draw the cells at ``adata.obsm[basis]``, coloured by a result of SensX.
 
-    Cells without the result (not analysed, insensitive, failed) are drawn below the others in
-    light grey and counted in the legend.
+    Cells without the result (not analysed, insensitive, failed, or with ``keep="top:500"`` without
+    the gene among those kept) are drawn below the others in light grey and counted in the legend.
 
     Parameters
     ----------
@@ -243,11 +243,5 @@ def _size(n: int) -> float:
 def _column(adata: AnnData, layer: str, gene: str) -> np.ndarray:
     """Return one gene of a layer, float64, shape (n_obs,)."""
     column = int(adata.var_names.get_indexer_for([gene])[0])
-    array = adata.layers[layer]
-    parts = []
-    for block in row_blocks(np.arange(adata.n_obs, dtype=np.intp), 1):
-        part = array[block[0] : block[-1] + 1, column]
-        part = part.compute() if hasattr(part, "compute") else part
-        part = part.toarray() if hasattr(part, "toarray") else part
-        parts.append(np.asarray(part, dtype=np.float64).ravel())
-    return np.concatenate(parts)
+    values = read_values(adata.layers[layer][:, [column]], slice(None))
+    return values.astype(np.float64).ravel()

@@ -13,9 +13,10 @@ from sensx_sc.get._stored import (
     check_count,
     check_statistic,
     check_stored,
+    kept_only,
     layer_prefix,
     quoted,
-    read_rows,
+    read_values,
     row_blocks,
     stored_statistics,
 )
@@ -40,8 +41,9 @@ def heatmap(
     """Draw a statistic of the first genes of each group, genes by cells.
 
     A row is a gene: the first `n_genes` of each group, each gene once, in the group where it ranks
-    best. A column is an analysed cell; the strip on top tells its group. A cell without
-    attribution (insensitive, failed) is grey. Colours end at the 99th percentile of what is shown.
+    best. A column is an analysed cell; the strip on top tells its group. Cells without
+    attribution (insensitive, failed), and what ``keep="top:500"`` has not kept of a cell, are
+    grey. Colours end at the 99th percentile of what is shown.
 
     Parameters
     ----------
@@ -97,7 +99,10 @@ def heatmap(
         height=1.2 + max(1.5, 0.16 * len(table)) + 0.07 * _crowded(groups) * max(map(len, groups)),
     )
     label = unit(statistic, check_stored(adata, key)["params"])
-    draw_heatmap(axes, table, label, signed=statistic == "mean")
+    bare = "no attribution (insensitive or failed)"
+    if (k := kept_only(adata, layer_prefix(adata, key))) is not None:
+        bare = f"not among the {k} genes kept of the cell, or no attribution"
+    draw_heatmap(axes, table, label, signed=statistic == "mean", bare=bare)
     return axes
 
 
@@ -139,7 +144,7 @@ def heatmap_table(
         raise ValueError(msg)
     layer = adata.layers[stored_statistics(adata, prefix)[statistic]]
     values = np.concatenate(
-        [read_rows(layer, block)[:, genes] for block in row_blocks(rows, adata.n_vars)]
+        [read_values(layer, block)[:, genes] for block in row_blocks(rows, adata.n_vars)]
     )
     cells = [code.to_numpy()[rows].astype(int), adata.obs_names.to_numpy()[rows]]
     cells[0] = np.asarray(groups, dtype=object)[cells[0]]
@@ -150,8 +155,13 @@ def heatmap_table(
     )
 
 
-def draw_heatmap(ax: Axes, table: pd.DataFrame, label: str, *, signed: bool) -> None:
-    """Draw the cells, the strip of groups above them and beside the genes, and the colour bar."""
+def draw_heatmap(
+    ax: Axes, table: pd.DataFrame, label: str, *, signed: bool, bare: str = "no value"
+) -> None:
+    """Draw the cells, the strip of groups above them and beside the genes, and the colour bar.
+
+    `bare` says in the legend what a cell without a colour is.
+    """
     import matplotlib as mpl
     from matplotlib.patches import Patch
 
@@ -190,7 +200,7 @@ def draw_heatmap(ax: Axes, table: pd.DataFrame, label: str, *, signed: bool) -> 
     _strips(ax, table)
     ax.set_xlabel(f"{table.shape[1]} cells", fontsize=8, loc="left")
     if there.size < values.size:
-        handle = Patch(facecolor=MISSING, label="no attribution (insensitive or failed)")
+        handle = Patch(facecolor=MISSING, label=bare)
         ax.legend(
             handles=[handle],
             loc="upper left",

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections import deque
+from concurrent.futures import CancelledError
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -54,21 +55,43 @@ def on_workers(
         Explains one.
     """
     threads = sum(client.nthreads().values()) or 1
-    there = _everywhere(client, replace(job, rows=None))
+    lean = replace(job, rows=None)
+    there = _everywhere(client, lean)
+
+    def submitted(task: Task) -> Any:
+        _, part, x = task
+        # Inputs travel with their task: on one worker alone they would die with it.
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "10GB"}):
+            return client.submit(_on_worker, work, there, part, x, pure=False, retries=_RETRIES)
+
     under_way: deque[tuple[Task, Any]] = deque()
+
+    def taken() -> tuple[Task, BlockResult]:
+        nonlocal there
+        for attempt in range(_RETRIES):
+            task, future = under_way[0]
+            try:
+                result = future.result()
+            except CancelledError:
+                # All workers that had the job are gone: those that came get it now.
+                if attempt == _RETRIES - 1:
+                    raise
+                there = _everywhere(client, lean)
+                again = [(task, submitted(task)) for task, _ in under_way]
+                under_way.clear()
+                under_way.extend(again)
+                continue
+            under_way.popleft()
+            return task, result
+        raise AssertionError
+
     try:
         for task in tasks:
-            _, part, x = task
-            # Inputs travel with their task: on one worker alone they would die with it.
-            with dask.config.set({"distributed.admin.large-graph-warning-threshold": "10GB"}):
-                future = client.submit(
-                    _on_worker, work, there, part, x, pure=False, retries=_RETRIES
-                )
-            under_way.append((task, future))
+            under_way.append((task, submitted(task)))
             if len(under_way) >= _AHEAD * threads:
-                yield _taken(under_way)
+                yield taken()
         while under_way:
-            yield _taken(under_way)
+            yield taken()
     finally:
         client.cancel([future for _, future in under_way])
 
@@ -83,11 +106,6 @@ def _everywhere(client: Any, job: Job) -> Any:
                 raise
             time.sleep(1)
     return None
-
-
-def _taken(under_way: deque[tuple[Task, Any]]) -> tuple[Task, BlockResult]:
-    task, future = under_way.popleft()
-    return task, future.result()
 
 
 def _on_worker(

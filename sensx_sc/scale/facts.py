@@ -101,8 +101,7 @@ def _in_groups(before: Facts, now: Facts) -> Iterator[str]:
     if len(before.groups) != len(now.groups):
         yield "features are grouped in another way"
     elif (off := np.flatnonzero(before.groups != now.groups)).size:
-        first = int(off[0] % len(now.lower))
-        yield f"{off.size} features are in other groups, the first is feature {first}"
+        yield f"{off.size} features are in other groups, the first number {off[0] % len(now.lower)}"
 
 
 def _in_params(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
@@ -147,13 +146,13 @@ def _in_cells(before: Facts, now: Facts, names: Sequence[str]) -> Iterator[str]:
 
 
 def _in_domain(before: Facts, now: Facts) -> Iterator[str]:
-    if before.names != now.names:
+    if len(before.lower) != len(now.lower):
         return
     other = np.flatnonzero((before.lower != now.lower) | (before.upper != now.upper))
     if len(other):
         j = other[0]
         yield (
-            f"the domain of {len(other)} features was another, the first {before.names[j]!r}: "
+            f"the domain of {len(other)} features was another, the first {_feature(before, j)}: "
             f"{before.lower[j]:g} to {before.upper[j]:g}, now {now.lower[j]:g} to {now.upper[j]:g}"
         )
     for label, some, others in (
@@ -162,7 +161,12 @@ def _in_domain(before: Facts, now: Facts) -> Iterator[str]:
     ):
         more = np.flatnonzero(some & ~others)
         if len(more):
-            yield f"{len(more)} features {label}, the first {before.names[more[0]]!r}"
+            yield f"{len(more)} features {label}, the first {_feature(before, more[0])}"
+
+
+def _feature(facts: Facts, j: int) -> str:
+    """A feature by its name; with groups the names are theirs."""
+    return repr(facts.names[j]) if len(facts.names) == len(facts.lower) else f"number {j}"
 
 
 def _in_deltas(before: Floats, now: Floats) -> Iterator[str]:

@@ -13,8 +13,7 @@ from sensx_sc.core.explanation import joined
 from sensx_sc.core.preparation import read
 from sensx_sc.core.progress import Progress
 from sensx_sc.core.sampling import cell_key, uniforms
-from sensx_sc.core.trial import candidates
-from sensx_sc.core.walks import UnrepeatableError, place
+from sensx_sc.core.walks import UnrepeatableError
 from sensx_sc.scale.cluster import active_client, on_workers
 from sensx_sc.scale.facts import Facts
 from sensx_sc.scale.results import condense
@@ -121,18 +120,18 @@ def open_store(
 
 
 def _model_outputs(job: Job) -> Floats:
-    """What the model gives at some inputs and random points of the domain; NaN where it raises.
+    """What the model gives at points of the domain, (P, K + 1); NaN where it raises.
 
-    With a quantity of interest that is a function of the outputs, its value is the last column.
+    At the first half of the points features that are not tested are at their lower bounds. With
+    a quantity of interest that is a function of the outputs, its value is the last column.
     """
     run, domain = job.run, job.run.domain
-    x = read(job.rows[candidates(job.rows.shape[0])], run)
-    u = uniforms(0, cell_key("store"), "calibration", 0, _N_PROBES, domain.n_features)
-    points = np.repeat(x[:1], _N_PROBES, axis=0)
-    points[:, domain.free] = place(u[:, domain.free], domain.lower, domain, 1.0)
+    u = uniforms(0, cell_key("store"), "calibration", 0, 2 * _N_PROBES, domain.n_features)
+    points = domain.lower + u * (domain.upper - domain.lower)
+    points[:_N_PROBES, ~domain.tested] = domain.lower[~domain.tested]
     evaluator = next(iter(run.evaluators.values()))
-    found = np.full((len(x) + len(points), len(job.output_names) + 1), np.nan)
-    for i, row in enumerate([*x, *points]):
+    found = np.full((len(points), len(job.output_names) + 1), np.nan)
+    for i, row in enumerate(points):
         # A model may raise anything; the inputs on which it does are marked later on.
         with contextlib.suppress(Exception):
             found[i, :-1] = evaluator.outputs(row[None])
@@ -266,15 +265,17 @@ def explained(
     advance: Callable[[int], object] = lambda _: None,
 ) -> Explanation:
     """Explain inputs; those on which the model raises are marked as failed, the rest goes on."""
-    if (target >= 0).all():
-        try:
+    known = (target >= 0).all()
+    message = "the model returned NaN at the cell itself, so that its class is not known"
+    try:
+        if known:
             return attribute(x, target, output_names, keys, run, advance=advance)
-        except UnrepeatableError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a model may raise anything
-            message = f"{_RAISED} {type(error).__name__}: {error}"
-    else:
-        message = f"{_RAISED} or returned NaN at the cell itself, so that its class is not known"
+        if len(x) == 1 and np.isfinite(next(iter(run.evaluators.values())).outputs(x)).all():
+            message = f"{_RAISED} at the cell itself, though not always: its class is not known"
+    except UnrepeatableError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a model may raise anything
+        message = f"{_RAISED} {type(error).__name__}: {error}"
     if len(x) == 1:
         advance(run.evaluations)
         return failure(target, output_names, message, run)

@@ -6,10 +6,12 @@ last, in one chunk.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sensx_sc.scale.anndata_zarr import open_root
 from sensx_sc.scale.top import entries, row_pointers
 
 if TYPE_CHECKING:
@@ -98,3 +100,65 @@ class _Appender:
         self._indices[part], self._data[part] = columns[:n], values[:n]
         self._written += n
         self._waiting = [(columns[n:], values[n:])]
+
+
+def sparse_rows(
+    store: str,
+    place: str,
+    manifest: str,
+    shape: tuple[int, int],
+    together: int,
+    dtype: type[np.generic],
+) -> Any:
+    """A layer as a Dask array of sparse blocks that reads the store, as long as it is there.
+
+    Parameters
+    ----------
+    store, place, manifest
+        Folder of the store, the layer in it, and a file that is there as long as the store is.
+    together
+        Rows a block.
+    """
+    import dask.array as da
+    from scipy import sparse
+
+    nothing: Any = np.zeros((0, 0), dtype=dtype)
+    starts = range(0, shape[0], together)
+    rows = tuple(min(together, shape[0] - start) for start in starts)
+    return da.map_blocks(
+        _read,
+        store,
+        place,
+        manifest,
+        shape,
+        together,
+        chunks=(rows, (shape[1],)),
+        dtype=dtype,
+        meta=sparse.csr_matrix(nothing),
+    )
+
+
+def _read(
+    store: str,
+    place: str,
+    manifest: str,
+    shape: tuple[int, int],
+    together: int,
+    block_id: tuple[int, int] | None = None,
+) -> Any:
+    from scipy import sparse
+
+    require(store, manifest)
+    group = open_root(Path(store), "r")[place]
+    first = (block_id or (0, 0))[0] * together
+    pointers = group["indptr"][first : min(first + together, shape[0]) + 1]
+    part = slice(int(pointers[0]), int(pointers[-1]))
+    entries = (group["data"][part], group["indices"][part], pointers - pointers[0])
+    return sparse.csr_matrix(entries, shape=(len(pointers) - 1, shape[1]))
+
+
+def require(store: str, manifest: str) -> None:
+    """Refuse to read from a store that is gone: it would look as if nothing had been tested."""
+    if not Path(manifest).exists():
+        msg = f"the store {store!r} of this layer is not there any more."
+        raise FileNotFoundError(msg)

@@ -20,7 +20,7 @@ from sensx_sc.scale import anndata_zarr
 from sensx_sc.scale.facts import Facts, differences
 from sensx_sc.scale.journal import NAME, Journal, digest, remove_abandoned
 from sensx_sc.scale.results import WHOLE, from_arrays, to_arrays
-from sensx_sc.scale.sparse_layers import make_empty, write_entries
+from sensx_sc.scale.sparse_layers import make_empty, require, sparse_rows, write_entries
 from sensx_sc.scale.top import parse_keep, row_lengths
 
 if TYPE_CHECKING:
@@ -279,19 +279,14 @@ class Store:
         Parameters
         ----------
         slots
-            For each attribute the keys and values; those of its own layers are there already.
+            For each attribute (obs, var, obsm, uns) the keys and values.
         """
-        own = {self._place(name) for name in self.statistics}
-        others = {
-            attribute: {k: value for k, value in entries.items() if f"{attribute}/{k}" not in own}
-            for attribute, entries in slots.items()
-        }
         if self.keep is not None:
             anndata_zarr.unconsolidate(self.path)
             root = anndata_zarr.open_root(self.path)
             places = {name: root[self._place(name)] for name in self.statistics}
             write_entries(places, self.shape[0], self._lengths, self._entries)
-        anndata_zarr.publish(self.path, others, self._journal.folder)
+        anndata_zarr.publish(self.path, slots, self._journal.folder)
 
     def _entries(self, number: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         flat = self._journal.read(number)
@@ -303,21 +298,20 @@ class Store:
             raise AssertionError
         return block.genes, block.arrays
 
-    def lazy(self, name: str) -> Any:
-        """One of the layers as a Dask array that reads the store, as long as it is there."""
+    def layers(self) -> dict[str, Any]:
+        """The layers of a finished store by their keys, as Dask arrays that read it."""
+        return {self._place(name).split("/")[1]: self._lazy(name) for name in self.statistics}
+
+    def _lazy(self, name: str) -> Any:
         import dask.array as da
 
-        told = str(self._journal.manifest_path)
-        if self.keep is None:
-            lazy = da.from_zarr(self._array(name))
-            meta: Any = np.empty((0, 0), lazy.dtype)
-        else:
-            from anndata.experimental import read_elem_lazy
-
-            group = anndata_zarr.open_root(self.path, "r")[self._place(name)]
-            lazy = read_elem_lazy(group, chunks=(self.chunk_size, self.shape[1]))
-            meta = lazy._meta
-        return lazy.map_blocks(_still_there, told, str(self.path), dtype=lazy.dtype, meta=meta)
+        told = (str(self.path), self._place(name), str(self._journal.manifest_path))
+        if self.keep is not None:
+            return sparse_rows(*told, self.shape, self.chunk_size, _kind(name))
+        lazy = da.from_zarr(self._array(name))
+        return lazy.map_blocks(
+            _still_there, told[0], told[2], dtype=lazy.dtype, meta=np.empty((0, 0), lazy.dtype)
+        )
 
 
 def _folder(path: str | os.PathLike[str]) -> Path:
@@ -338,11 +332,9 @@ def _hex(array: np.ndarray) -> str:
     return digest(np.ascontiguousarray(array).tobytes()).hex()
 
 
-def _still_there(block: Any, manifest: str, store: str) -> Any:
+def _still_there(block: np.ndarray, store: str, manifest: str) -> np.ndarray:
     """A chunk; a store that is gone would look as if nothing had been tested."""
-    if not Path(manifest).exists():
-        msg = f"the store {store!r} of this layer is not there any more."
-        raise FileNotFoundError(msg)
+    require(store, manifest)
     return block
 
 

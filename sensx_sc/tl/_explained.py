@@ -11,7 +11,14 @@ from sensx_sc.core.arrays import as_rows, pick_rows
 from sensx_sc.core.calibration import delta_grid
 from sensx_sc.core.options import Options
 from sensx_sc.core.preparation import outputs, prepare
-from sensx_sc.get._stored import attributed, check_stored, quoted, read_rows, source_key
+from sensx_sc.get._stored import (
+    attributed,
+    check_stored,
+    quoted,
+    read_rows,
+    require_all,
+    source_key,
+)
 from sensx_sc.metrics.explained import Explained
 from sensx_sc.models.qoi import QOIS, resolve_target
 from sensx_sc.pp._selection import check_adata, column_of, pick_mask, pick_matrix
@@ -104,6 +111,7 @@ def stored_cells(
     check_adata(adata)
     prefix = source_key(adata, key)
     stored = check_stored(adata, prefix)
+    require_all(adata, prefix, f"key={key!r}: this takes")
     params = stored["params"]
     where = "layers" if params.get("obsm") is None else "obsm"
     matrix = pick_matrix(adata, layer=params.get("layer"), obsm=params.get("obsm"))

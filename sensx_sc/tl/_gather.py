@@ -32,8 +32,6 @@ def gather(
             return None
         for block in blocks(job, together, store, progress=shown):
             results.add(block)
-    if store is not None:
-        results.arrays = {name: store.lazy(name) for name in job.statistics}
     _refuse_all_failed(results)
     return results
 

@@ -13,10 +13,13 @@ from sensx_sc.get._stored import (
     check_statistic,
     check_stored,
     explained_array,
+    kept_only,
     layer_prefix,
     lower_bounds,
     quoted,
     read_rows,
+    read_values,
+    require_all,
     row_blocks,
     stored_statistics,
 )
@@ -56,6 +59,10 @@ def rank_groups(
     genes are ranked by its score. Cells of one donor are not independent: with `replicates` the
     means of each donor are compared instead. All cells must be explained for the same target for
     the comparison to mean anything.
+
+    Of results with ``keep="top:500"`` genes are ranked by the statistic that they were kept by,
+    and a cell that has not kept a gene adds 0: the means are lower bounds, exact for genes that
+    all cells have kept (``n_cells``).
 
     Parameters
     ----------
@@ -101,8 +108,8 @@ def rank_groups(
     KeyError
         No results under `key`, no such column, or a statistic that was not stored.
     ValueError
-        A column that is no grouping, no attributed cell in any group, or a reference that is no
-        group or has too few cells.
+        A column that is no grouping, no attributed cell in any group, a reference that is no
+        group or has too few cells, or a statistic that the kept genes were not chosen by.
 
     Examples
     --------
@@ -127,6 +134,8 @@ def rank_groups(
     if added == prefix:
         msg = f"key_added={added!r} would overwrite the results it is made from; give another."
         raise ValueError(msg)
+    if reference is not None:
+        require_all(adata, prefix, f"`reference` {reference!r} takes")
     table = group_table(adata, groupby, statistic=statistic, key=prefix)
     if reference is not None:
         tests = _tests(adata, groupby, statistic, prefix, reference, replicates)
@@ -164,6 +173,7 @@ def group_table(adata: AnnData, groupby: str, *, statistic: str, key: str) -> pd
     """Return the rankings of :func:`rank_groups` as a table; nothing is written."""
     prefix = layer_prefix(adata, key)
     check_statistic(adata, prefix, statistic, argument="statistic", allowed=RANKABLE)
+    _check_kept(adata, prefix, statistic)
     codes, names = _groups(adata, groupby)
     explained = attributed(adata, prefix)
     parts, bare = [], []
@@ -297,7 +307,35 @@ def _one_group(
     wanted = [name for name in dict.fromkeys((*SHOWN, "se", statistic)) if name in layers]
     array, lower = explained_array(adata, prefix), lower_bounds(adata, prefix)
     group = GroupMeans(adata.n_vars)
+    kept = kept_only(adata, prefix) is not None
+    n_kept = np.zeros(adata.n_vars, dtype=np.int64)
     for block in row_blocks(rows, adata.n_vars):
-        statistics = {name: read_rows(adata.layers[layers[name]], block) for name in wanted}
+        statistics = {name: read_values(adata.layers[layers[name]], block) for name in wanted}
+        if kept:
+            n_kept += np.isfinite(statistics["value"]).sum(axis=0)
+            statistics = {name: np.nan_to_num(found) for name, found in statistics.items()}
         group.add(statistics, read_rows(array, block) > lower)
-    return ranking_table(group, adata.var_names, statistic), group.n_cells
+    table = ranking_table(group, adata.var_names, statistic)
+    if kept:
+        table["n_cells"] = n_kept[adata.var_names.get_indexer_for(table["names"])]
+        table = table[table["n_cells"] > 0].reset_index(drop=True)
+    return table, group.n_cells
+
+
+def _check_kept(adata: AnnData, prefix: str, statistic: str) -> None:
+    """Refuse means of a statistic of which the largest values may not have been kept."""
+    k, chosen_by = kept_only(adata, prefix), check_stored(adata, prefix)["params"].get("rank_by")
+    if k is not None and statistic != chosen_by:
+        msg = (
+            f"statistic={statistic!r}: only the first {k} genes of each cell by {chosen_by!r} were "
+            f"kept, so that others may have larger ones. Use statistic={chosen_by!r}, the rankings "
+            f"of the explained outputs (adata.uns[{prefix!r}]['rankings'], of all genes), or "
+            f"sx.tl.sensx(..., rank_by={statistic!r})."
+        )
+        raise ValueError(msg)
+    if k is not None:
+        logger.info(
+            "Only the first %d genes of each cell were kept: a cell without a gene counts as 0 "
+            "for it, so that means are lower bounds.",
+            k,
+        )

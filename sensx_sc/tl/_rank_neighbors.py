@@ -14,6 +14,7 @@ from sensx_sc.get._stored import (
     check_stored,
     layer_prefix,
     read_rows,
+    require_all,
 )
 from sensx_sc.logger import logger
 from sensx_sc.metrics.rank_distances import fuzzy_graph, nearest, rank_profiles
@@ -100,6 +101,7 @@ def rank_neighbors(
     """
     check_adata(adata)
     prefix = layer_prefix(adata, key)
+    require_all(adata, prefix, f"key={key!r}: distances between rankings take")
     check_count(n_neighbors, "n_neighbors")
     check_count(top_k, "top_k")
     added = f"{key}_neighbors" if key_added is None else key_added

@@ -380,6 +380,7 @@ def sensx(
     slots = results.slots(key_added, params, adata.obs_names, of_genes=obsm is None)
     if stored is not None:
         stored.finish(slots)
+        slots["obsm" if in_obsm else "layers"] |= stored.layers()
     result = adata.copy() if copy else adata
     write(result, slots, key_added)
     log_written(results, slots, time.perf_counter() - started)

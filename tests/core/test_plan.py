@@ -105,3 +105,42 @@ def test_the_log_says_it_too(caplog: pytest.LogCaptureFixture) -> None:
 )
 def test_durations(seconds: float, said: str) -> None:
     assert duration(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("target", "error", "match"),
+    [
+        ("T cells", KeyError, "`target` 'T cells' is not an output of the model; it has '0', '1'"),
+        (7, KeyError, "`target` 7 is not an output"),
+        (["0"], ValueError, "`target` must have one entry a cell, 2; got 1"),
+        (["0", "9"], KeyError, "`target` '9' is not an output"),
+        (None, ValueError, "`target` must name one of the 2 outputs"),
+    ],
+)
+def test_a_wrong_target_is_refused(target: object, error: type[Exception], match: str) -> None:
+    def model(z: np.ndarray) -> np.ndarray:
+        return z[:, :2]
+
+    with pytest.raises(error, match=match):
+        sx.core.plan(np.zeros((2, 5)), model, lower=0, upper=1, target=target)
+    assert sx.core.plan(np.zeros((2, 5)), model, lower=0, upper=1, target=["0", "1"]).n_inputs == 2
+
+
+def test_wrong_keys_are_refused() -> None:
+    with pytest.raises(ValueError, match="`keys` must name each of the 2 inputs; got 3"):
+        sx.core.plan(np.zeros((2, 5)), lambda z: z.sum(axis=1), lower=0, upper=1, keys=list("abc"))
+
+
+def test_a_model_that_fails_on_the_way_has_no_time() -> None:
+    calls: list[int] = []
+
+    def model(z: np.ndarray) -> np.ndarray:
+        calls.append(len(z))
+        if len(z) > 20:
+            msg = "too many"
+            raise ArithmeticError(msg)
+        return z.sum(axis=1)
+
+    found = sx.core.plan(np.zeros((2, 5)), model, lower=0, upper=1)
+    assert np.isnan(found.seconds)
+    assert "about an unknown time" in str(found)

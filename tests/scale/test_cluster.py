@@ -81,7 +81,8 @@ def same(found: AnnData, expected: AnnData) -> None:
     pd.testing.assert_frame_equal(
         found.uns["sensx"]["rankings"], expected.uns["sensx"]["rankings"], rtol=1e-12
     )
-    pd.testing.assert_frame_equal(found.uns["sensx"]["cells"], expected.uns["sensx"]["cells"])
+    cells = [adata.uns["sensx"]["cells"].loc[expected.obs_names] for adata in (found, expected)]
+    pd.testing.assert_frame_equal(*cells)
 
 
 def alone(adata: AnnData, model: nn.Module) -> AnnData:
@@ -99,6 +100,62 @@ def test_results_are_those_of_this_process(
     assert active_client() is client
     found = sx.tl.sensx(adata, net(width=width), chunk_size=chunk_size, copy=True, **HOW)
     same(found, alone(adata, net(width=width)))
+
+
+@pytest.mark.parametrize("n_workers", [1, 2, 4])
+def test_results_depend_neither_on_workers_nor_on_chunks_nor_on_the_order_of_cells(
+    n_workers: int, adata: AnnData, client: Client, tmp_path: Path
+) -> None:
+    """Bit for bit in float64: in memory and in a store, with and without workers."""
+    expected = alone(adata, net())
+    shuffled = adata[np.random.default_rng(n_workers).permutation(adata.n_obs)].copy()
+    store = {"store": tmp_path / "run.zarr"} if n_workers == 2 else {}
+    try:
+        client.cluster.scale(n_workers)
+        client.wait_for_workers(n_workers)
+        for chunk_size in (1, 7, 64, "auto"):
+            found = sx.tl.sensx(shuffled, net(), chunk_size=chunk_size, copy=True, **HOW)
+            same(found[adata.obs_names], expected)
+        same(sx.tl.sensx(adata, net(), chunk_size=7, copy=True, **store, **HOW), expected)
+        assert len(client.scheduler_info()["workers"]) == n_workers
+    finally:
+        client.cluster.scale(2)
+        client.wait_for_workers(2)
+
+
+def test_progress_is_shown_in_cells(
+    adata: AnnData, client: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sx.tl.sensx(adata, net(), chunk_size=5, copy=True, **(HOW | {"progress": True}))
+    shown = capsys.readouterr().err.replace("\r", "\n").strip().splitlines()
+    (last,) = [line for line in shown if "cells [" in line][-1:]
+    assert "24.0/24 cells [00:0" in last
+
+
+@pytest.mark.parametrize("on_error", ["mark", "raise"])
+def test_cells_that_the_model_fails_on_are_marked(
+    on_error: str, adata: AnnData, client: Client
+) -> None:
+    class Ill(nn.Module):
+        def forward(self, rows: torch.Tensor) -> torch.Tensor:
+            if (rows[:, 0] > 8).any():
+                msg = "cannot take this cell"
+                raise ArithmeticError(msg)
+            return rows[:, :2]
+
+    x = adata.X.toarray()
+    x[:, 0] = 1.0
+    x[[0, 1, 9], 0] = 9.0
+    adata.X = x
+    how = HOW | {"mask_var": np.arange(20) > 0, "chunk_size": 5, "on_error": on_error}
+    if on_error == "raise":
+        with pytest.raises(ValueError, match="cannot take this cell"):
+            sx.tl.sensx(adata, Ill().eval(), **how)
+        return
+    sx.tl.sensx(adata, Ill().eval(), **how)
+    failed = np.flatnonzero(adata.obs["sensx_status"] == "failed")
+    assert failed.tolist() == [0, 1, 9]
+    assert "cannot take this cell" in adata.uns["sensx"]["cells"]["message"].iloc[9]
 
 
 def test_a_store_is_written_and_resumed(adata: AnnData, client: Client, tmp_path: Path) -> None:
@@ -128,6 +185,35 @@ def test_a_worker_that_dies_loses_nothing(after: float, adata: AnnData, client: 
     assert killed[0] < time.monotonic() - 0.5  # long before the end
     killer.join()
     same(found, expected)
+
+
+def test_a_job_that_all_workers_have_lost_is_sent_again(adata: AnnData, client: Client) -> None:
+    """With one worker nobody else has the model when it dies."""
+    expected = alone(adata, slow(0))
+    client.cluster.scale(1)
+    while len(client.scheduler_info()["workers"]) > 1:
+        time.sleep(0.05)
+    (victim,) = client.run(os.getpid).values()
+    calls: list[int] = []
+
+    from sensx_sc.scale import run as run_module
+
+    looked_up = run_module._looked_up
+
+    def killing(*arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 4:
+            os.kill(victim, signal.SIGKILL)
+        return looked_up(*arguments)
+
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(run_module, "_looked_up", killing)
+            same(sx.tl.sensx(adata, slow(0.01), chunk_size=2, copy=True, **HOW), expected)
+    finally:
+        client.cluster.scale(2)
+        client.wait_for_workers(2)
+    assert len(calls) == 12
 
 
 def test_an_error_comes_back(adata: AnnData, client: Client) -> None:

@@ -1,10 +1,13 @@
-"""The command line: ``sensx-sc`` or ``python -m sensx_sc``."""
+"""The words of the command line, and what each command runs."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from typing import TYPE_CHECKING
+
+from sensx_sc.cli.explain import add_explain
+from sensx_sc.cli.report import add_report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,8 +36,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     demo.add_argument("--seed", type=int, default=0, help="seed (0)")
     demo.add_argument("--quiet", action="store_true", help="no progress bars")
+    add_explain(commands)
+    add_report(commands)
     options = parser.parse_args(arguments)
-    return _demo(options)
+    if options.command == "demo":
+        return _demo(options)
+    # What is wrong with data, model or arguments is said in a sentence; the rest is a fault.
+    try:
+        return int(options.run(options))
+    except (ValueError, TypeError, KeyError, OSError, ImportError) as error:
+        if getattr(options, "traceback", False):
+            raise
+        message = error.args[0] if isinstance(error, KeyError) else error
+        sys.stderr.write(f"sensx-sc: {message}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("sensx-sc: stopped; the same command goes on from here.\n")
+        return 130
 
 
 def _positive(text: str) -> int:
