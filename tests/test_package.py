@@ -161,8 +161,8 @@ def test_layers_point_one_way(path: Path) -> None:
 def test_optional_libraries_are_imported_where_they_are_used(path: Path) -> None:
     optional = {
         "captum", "celltypist", "distributed", "httpx", "lightgbm", "lightning", "onnxruntime",
-        "scanpy", "scvi", "shap", "skimage", "sklearn", "spatialdata", "tenacity", "tifffile", "timm",
-        "transformers", "xgboost",
+        "scanpy", "scvi", "shap", "skimage", "sklearn", "spatialdata", "tenacity", "tifffile",
+        "timm", "transformers", "xgboost",
     }  # fmt: skip
     assert not top_level(modules_imported(path, nested=False)) & optional
 

@@ -6,6 +6,7 @@ from sensx_sc.im._from_adata import from_adata
 from sensx_sc.im._from_array import from_array
 from sensx_sc.im._from_file import from_file
 from sensx_sc.im._from_sdata import from_sdata, spots
+from sensx_sc.im._sensx import sensx
 from sensx_sc.im._spot_tiles import spot_tiles
 from sensx_sc.im._stitch import stitch
 from sensx_sc.im._to_adata import to_adata
@@ -17,6 +18,7 @@ __all__ = [
     "from_array",
     "from_file",
     "from_sdata",
+    "sensx",
     "spot_tiles",
     "spots",
     "stitch",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sensx_sc.get._stored import quoted
+from sensx_sc.im._dataset import COARSE, PLACES
 from sensx_sc.im._grid import Axis
 
 if TYPE_CHECKING:
@@ -54,8 +55,21 @@ def to_pixels(result: xr.Dataset, name: str = "value") -> xr.DataArray:
     if name not in result:
         msg = f"`name` {name!r} is not in the results; there are {quoted(result.data_vars)}."
         raise KeyError(msg)
-    values = result[name]
-    return _of_labels(values, result["labels"]) if "label" in values.dims else spread(values)
+    suffix = COARSE if name.endswith(COARSE) else ""
+    values = result[name].drop_vars([c for c in result[name].coords if c in PLACES])
+    values = values.rename(
+        {dim: str(dim).removesuffix(suffix) for dim in values.dims if str(dim).endswith(suffix)}
+        if suffix
+        else {}
+    )
+    if "label" in values.dims:
+        labels = result[f"labels{suffix}"]
+        renamed = {dim: str(dim).removesuffix("_labels") for dim in labels.dims}
+        spread_values = _of_labels(values, labels.rename(renamed))
+    else:
+        spread_values = spread(values)
+    places = {c: result.coords[c] for c in PLACES if c in result.coords}
+    return spread_values.assign_coords(places) if "tile" in spread_values.dims else spread_values
 
 
 def spread(values: xr.DataArray) -> xr.DataArray:
