@@ -153,7 +153,7 @@ def _in_domain(before: Facts, now: Facts) -> Iterator[str]:
     if len(other):
         j = other[0]
         yield (
-            f"the domain of {len(other)} features was another, the first {before.names[j]!r}: "
+            f"the domain of {len(other)} features was another, the first {_feature(before, j)}: "
             f"{before.lower[j]:g} to {before.upper[j]:g}, now {now.lower[j]:g} to {now.upper[j]:g}"
         )
     for label, some, others in (
@@ -162,7 +162,12 @@ def _in_domain(before: Facts, now: Facts) -> Iterator[str]:
     ):
         more = np.flatnonzero(some & ~others)
         if len(more):
-            yield f"{len(more)} features {label}, the first {before.names[more[0]]!r}"
+            yield f"{len(more)} features {label}, the first {_feature(before, more[0])}"
+
+
+def _feature(facts: Facts, j: int) -> str:
+    """The name of a feature, or its number where the names are those of groups."""
+    return repr(facts.names[j]) if not len(facts.groups) else f"number {j}"
 
 
 def _in_deltas(before: Floats, now: Floats) -> Iterator[str]:
