@@ -1,8 +1,8 @@
 """Local feature attribution by calibrated global sensitivity analysis, for single-cell models.
 
-``import sensx_sc as sx``; the rooms ``sx.pp``, ``sx.tl``, ``sx.pl``, ``sx.get``, ``sx.models``,
-``sx.datasets``, ``sx.metrics``, ``sx.companions``, ``sx.core`` and ``sx.evaluators`` are loaded on
-first use.
+``import sensx_sc as sx``; the rooms ``sx.pp``, ``sx.tl``, ``sx.pl``, ``sx.get``, ``sx.im``,
+``sx.models``, ``sx.datasets``, ``sx.metrics``, ``sx.companions``, ``sx.core`` and
+``sx.evaluators`` are loaded on first use.
 """
 
 from __future__ import annotations
@@ -14,7 +14,19 @@ from typing import TYPE_CHECKING, Any
 from sensx_sc.settings import settings
 
 if TYPE_CHECKING:
-    from sensx_sc import companions, core, datasets, evaluators, get, metrics, models, pl, pp, tl
+    from sensx_sc import (
+        companions,
+        core,
+        datasets,
+        evaluators,
+        get,
+        im,
+        metrics,
+        models,
+        pl,
+        pp,
+        tl,
+    )
 
     __version__: str
 
@@ -25,6 +37,7 @@ __all__ = [
     "datasets",
     "evaluators",
     "get",
+    "im",
     "metrics",
     "models",
     "pl",

@@ -19,7 +19,8 @@ import sensx_sc as sx
 PACKAGE = Path(sx.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = [
-    "companions", "core", "datasets", "evaluators", "get", "metrics", "models", "pl", "pp", "tl",
+    "companions", "core", "datasets", "evaluators", "get", "im", "metrics", "models", "pl", "pp",
+    "tl",
 ]  # fmt: skip
 HEAVY = {"anndata", "dask", "matplotlib", "pandas", "scanpy", "scipy", "sklearn", "torch", "xarray"}
 
@@ -137,7 +138,7 @@ def test_the_method_runs_without_the_doors(room: str) -> None:
 
 # ---------------------------------------------------------------- layers, read from the source
 
-DOORS = {"scale", "pp", "tl", "pl", "get", "datasets"}
+DOORS = {"scale", "pp", "tl", "pl", "get", "im", "datasets"}
 ABOVE = {
     "models": {"evaluators", "core", "companions", "metrics", *DOORS},
     "evaluators": {"core", "companions", "metrics", *DOORS},
@@ -160,7 +161,8 @@ def test_layers_point_one_way(path: Path) -> None:
 def test_optional_libraries_are_imported_where_they_are_used(path: Path) -> None:
     optional = {
         "captum", "celltypist", "distributed", "httpx", "lightgbm", "lightning", "onnxruntime",
-        "scanpy", "scvi", "shap", "sklearn", "tenacity", "timm", "transformers", "xgboost",
+        "scanpy", "scvi", "shap", "skimage", "sklearn", "spatialdata", "tenacity", "tifffile",
+        "timm", "transformers", "xgboost",
     }  # fmt: skip
     assert not top_level(modules_imported(path, nested=False)) & optional
 

@@ -165,8 +165,8 @@ def _in_domain(before: Facts, now: Facts) -> Iterator[str]:
 
 
 def _feature(facts: Facts, j: int) -> str:
-    """A feature by its name; with groups the names are theirs."""
-    return repr(facts.names[j]) if len(facts.names) == len(facts.lower) else f"number {j}"
+    """The name of a feature, or its number where the names are those of groups."""
+    return repr(facts.names[j]) if not len(facts.groups) else f"number {j}"
 
 
 def _in_deltas(before: Floats, now: Floats) -> Iterator[str]:

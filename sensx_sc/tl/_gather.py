@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 
 
 def gather(
-    job: Job, together: int, store: Store | None, shard: Shard | None, *, progress: bool | None
+    job: Job,
+    together: int,
+    store: Store | None,
+    shard: Shard | None,
+    *,
+    progress: bool | None,
+    noun: str = "cell",
 ) -> Results | None:
     """Explain the cells of a job; None where it was a shard and others are not done.
 
@@ -27,12 +33,12 @@ def gather(
         The model failed on all cells.
     """
     results = Results(job, () if store is not None else job.statistics)
-    with progress_bar(len(job.cells), job.run.evaluations, progress, unit="cell") as shown:
+    with progress_bar(len(job.cells), job.run.evaluations, progress, unit=noun) as shown:
         if store is not None and shard is not None and not _completes(job, store, shard, shown):
             return None
         for block in blocks(job, together, store, progress=shown):
             results.add(block)
-    _refuse_all_failed(results)
+    _refuse_all_failed(results, noun)
     return results
 
 
@@ -53,12 +59,12 @@ def _completes(job: Job, store: Store, shard: Shard, shown: Progress) -> bool:
     return not missing
 
 
-def _refuse_all_failed(results: Results) -> None:
+def _refuse_all_failed(results: Results, noun: str) -> None:
     counts = results.counts
     if set(counts) == {"failed"}:
         cell, message = next(iter(results.messages.items()))
         msg = (
-            f"the model failed on all {counts['failed']} cells; on the first (row {cell}): "
-            f"{message}. adata is unchanged."
+            f"the model failed on all {counts['failed']} {noun}s; on the first (row {cell}): "
+            f"{message}."
         )
-        raise ValueError(msg)
+        raise ValueError(msg + (" adata is unchanged." if noun == "cell" else ""))

@@ -42,60 +42,69 @@ def log_plan(plan: Plan, n_obs: int, n_arrays: int, *, source: str, raced: bool)
         )
 
 
-def log_written(results: Results, slots: dict[str, dict[str, Any]], seconds: float) -> None:
+def log_written(
+    results: Results, slots: dict[str, dict[str, Any]], seconds: float, *, noun: str = "cell"
+) -> None:
+    """Say what came out and where it is, of cells or what else was explained."""
     logger.info(
         "sensx: %s (%.1f s).",
-        ", ".join(f"{count} cells {status}" for status, count in results.counts.items()),
+        ", ".join(f"{count} {noun}s {status}" for status, count in results.counts.items()),
         seconds,
     )
-    _log_advice(results)
+    _log_advice(results, noun)
     if results.messages:
         cell, message = next(iter(results.messages.items()))
-        logger.warning("sensx: failed cells have no values; the first (row %d): %s.", cell, message)
-    logger.info(
-        "sensx: added %s.",
-        ", ".join(f".{part}[{name!r}]" for part, entries in slots.items() for name in entries),
-    )
+        logger.warning(
+            "sensx: failed %ss have no values; the first (row %d): %s.", noun, cell, message
+        )
+    added = [f".{part}[{name!r}]" for part, entries in slots.items() for name in entries]
+    if added:
+        logger.info("sensx: added %s.", ", ".join(added))
 
 
-def _log_advice(results: Results) -> None:
+def _log_advice(results: Results, noun: str) -> None:
     """What to do about results that say little."""
     counts, n_cells = results.counts, sum(results.counts.values())
     doubtful = results.n_uncertified
     if doubtful:
         logger.info(
-            "sensx: delta* of %d of %d cells is not certified at 95 %% confidence; more "
+            "sensx: delta* of %d of %d %ss is not certified at 95 %% confidence; more "
             "`n_samples` may settle it.",
             doubtful,
             n_cells,
+            noun,
         )
     unsettled = results.n_unsettled
     if unsettled:
         logger.info(
-            "sensx: the ranking of %d of %d cells was not yet stable when their walks ended; a "
+            "sensx: the ranking of %d of %d %ss was not yet stable when their walks ended; a "
             "larger `max_walks` (now %d) may settle it.",
             unsettled,
             n_cells,
+            noun,
             results.run.options.max_walks,
         )
     unaudited = results.n_failed_audits
     if unaudited:
         logger.warning(
-            "sensx: the gradients of %d of %d cells are not borne out by exact walks (see "
-            ".uns[key]['cells']); estimator='auto' walks where they are not.",
+            "sensx: the gradients of %d of %d %ss are not borne out by exact walks (see the "
+            "audit of each); estimator='auto' walks where they are not.",
             unaudited,
             n_cells,
+            noun,
         )
     if counts.get("insensitive", 0) == n_cells:
         logger.warning(
-            "sensx: no cell has values, since nothing in the domain changes the response by `tau` "
+            "sensx: no %s has values, since nothing in the domain changes the response by `tau` "
             "= %g: is `target` the class you mean, and is `tau` in units of the response?",
+            noun,
             results.run.options.tau,
         )
     if counts.get("unsaturated", 0) == n_cells and results.run.response.qoi != "probability":
         logger.warning(
-            "sensx: the response never saturates, so delta* is the whole domain for every cell; "
+            "sensx: the response never saturates, so delta* is the whole domain for every %s; "
             "`tau` = %g is in units of the response, whose values span %.3g.",
+            noun,
             results.run.options.tau,
             results.span,
         )

@@ -160,7 +160,7 @@ class Results:
             ),
             f"{key}_qoi": self.qoi,
         }
-        deltas, envelope = self._envelope()
+        deltas, envelope = self.envelope()
         found = self.arrays | self._sparse()
         arrays = {
             key if name == "value" else f"{key}_{name}": array for name, array in found.items()
@@ -207,7 +207,8 @@ class Results:
             for name in (self._statistics if self._keep is not None else ())
         }
 
-    def _envelope(self) -> tuple[Floats, Floats]:
+    def envelope(self) -> tuple[Floats, Floats]:
+        """All scales, (K,), and percentiles of q at them, (n_obs, K, 2); NaN = not evaluated."""
         deltas = np.unique(np.concatenate([found for _, found, _ in self._envelopes]))
         envelope = np.full((len(self.status), len(deltas), 2), np.nan)
         for cells, of_block, values in self._envelopes:
