@@ -23,7 +23,7 @@ from sensx_sc.core.walks import place
 from sensx_sc.evaluators.choose import choose_evaluator, for_groups
 from sensx_sc.evaluators.gradient.gradients import Gradients
 from sensx_sc.models.held import HoldsCovariates
-from sensx_sc.models.model import ChecksRows
+from sensx_sc.models.model import Announces, ChecksRows
 from sensx_sc.models.qoi import make_response
 from sensx_sc.settings import settings
 from sensx_sc.words import OUT_OF_DOMAIN
@@ -108,6 +108,9 @@ def prepare(
     domain = _hold(domain, ready)
     if isinstance(ready, ChecksRows):
         ready.check_rows(dense(rows[:_N_CHECKED]))
+    if isinstance(ready, Announces):
+        of_walks, swept = plan.n_walks * (domain.n_steps + 1), len(grid) * options.n_samples
+        ready.announce(rows.shape[0] * (of_walks + swept))
     tried = trial_inputs(rows, domain, ready, mark=mark)
     if ready.feature_names is not None and len(ready.feature_names) != n:
         msg = f"the model was fitted on {len(ready.feature_names)} features; the inputs have {n}."

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Explained:
+class Inputs:
     """What is handed to the method: the model, rows, and what is said of their columns."""
 
     model: Any
@@ -32,7 +32,7 @@ class Explained:
     mask: Bools
     groups: Any = None
 
-    def with_covariates(self, adata: AnnData, cells: Ints, device: str | torch.device) -> Explained:
+    def with_covariates(self, adata: AnnData, cells: Ints, device: str | torch.device) -> Inputs:
         """The same with the covariates of the cells beside their rows, where the model reads any.
 
         They are held at the cells' values: never perturbed, and no part of the results.
@@ -53,7 +53,7 @@ class Explained:
             groups = make_groups(groups, len(self.names), names=self.names)
             label = np.concatenate([groups.label, np.full(held.shape[1], -1)])
             groups = replace(groups, label=label)
-        return Explained(
+        return Inputs(
             model,
             Beside(self.rows, held),
             (*self.names, *model.held_names),

@@ -24,7 +24,7 @@ from sensx_sc.scale.shard import parse_shard
 from sensx_sc.scale.top import parse_keep
 from sensx_sc.settings import settings
 from sensx_sc.slots import check_key, digest, refuse_foreign, slot_names, stored_bounds, write
-from sensx_sc.tl._covariates import Explained
+from sensx_sc.tl._covariates import Inputs
 from sensx_sc.tl._gather import gather
 from sensx_sc.tl._notes import log_plan, log_written
 from sensx_sc.tl._targets import pick_targets, warn_of_counts
@@ -305,7 +305,7 @@ def sensx(
     )
     mask = pick_mask(mask_var, features, matrix.names, "mask_var")
     grouped = pick_groups(groups, features, matrix.names)
-    explained = Explained(model, rows, matrix.names, low, high, mask, grouped)
+    explained = Inputs(model, rows, matrix.names, low, high, mask, grouped)
     explained = explained.with_covariates(adata, cells, device)
     run = prepare(
         rows := explained.rows,
