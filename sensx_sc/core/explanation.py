@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from sensx_sc.words import STATISTICS
 
 if TYPE_CHECKING:
     from sensx_sc.core.arrays import Bools, Floats, Ints
@@ -144,7 +146,20 @@ class Explanation:
     params: dict[str, Any]
     within: Groups | None = None
 
+    def features(self, n: int) -> Explanation:
+        """Without the columns behind the first n, which are no features: they were held."""
+        if n == len(self.lower):
+            return self
+        changed: dict[str, Any] = {"lower": self.lower[:n], "upper": self.upper[:n]}
+        if self.groups is None:
+            changed |= {name: getattr(self, name)[:, :n] for name in _OF_FEATURES}
+        for name in ("groups", "within"):
+            if (part := getattr(self, name)) is not None:
+                changed[name] = replace(part, label=part.label[:n])
+        return replace(self, **changed)
 
+
+_OF_FEATURES = (*STATISTICS, "rank", "below_noise", "exact")
 _OF_THE_RUN = ("output_names", "lower", "upper", "groups", "within", "params")
 
 

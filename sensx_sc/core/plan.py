@@ -16,6 +16,7 @@ from sensx_sc.core.preparation import ARRAYS_AN_INPUT, block_size, check_keys, p
 from sensx_sc.core.sampling import cell_key, endpoints, orders, uniforms
 from sensx_sc.core.walks import place
 from sensx_sc.core.workers import n_workers
+from sensx_sc.models.model import Announces
 from sensx_sc.models.qoi import resolve_target
 from sensx_sc.settings import settings
 
@@ -169,7 +170,9 @@ def make_plan(rows: Rows, run: Run, together: int) -> Plan:
 
 
 def _estimate(run: Run) -> float:
-    """Time that one input takes; NaN where the model fails on all that were tried."""
+    """Time that one input takes; NaN where the model fails on all that were tried, or costs."""
+    if isinstance(run.response.model, Announces):
+        return math.nan
     for i in range(len(run.trial)):
         # What a model may raise is dealt with where the work is done.
         with contextlib.suppress(Exception):

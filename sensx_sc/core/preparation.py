@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,8 @@ from sensx_sc.core.trial import ready_model, trial_inputs
 from sensx_sc.core.walks import place
 from sensx_sc.evaluators.choose import choose_evaluator, for_groups
 from sensx_sc.evaluators.gradient.gradients import Gradients
-from sensx_sc.models.model import ChecksRows
+from sensx_sc.models.held import HoldsCovariates
+from sensx_sc.models.model import Announces, ChecksRows
 from sensx_sc.models.qoi import make_response
 from sensx_sc.settings import settings
 from sensx_sc.words import OUT_OF_DOMAIN
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from sensx_sc.core.groups import Grouping, Groups
     from sensx_sc.core.options import Options
     from sensx_sc.evaluators.protocol import Evaluator
+    from sensx_sc.models.model import Model
     from sensx_sc.models.qoi import Qoi, Response
     from sensx_sc.words import DesignName, GroupNorm, OutOfDomain, Precision
 
@@ -102,8 +105,12 @@ def prepare(
     device = settings.device if device == "auto" else device
     ready = ready_model(model, rows, domain, device, mark=mark)
     check_names(labels, ready.feature_names)
+    domain = _hold(domain, ready)
     if isinstance(ready, ChecksRows):
         ready.check_rows(dense(rows[:_N_CHECKED]))
+    if isinstance(ready, Announces):
+        of_walks, swept = plan.n_walks * (domain.n_steps + 1), len(grid) * options.n_samples
+        ready.announce(rows.shape[0] * (of_walks + swept))
     tried = trial_inputs(rows, domain, ready, mark=mark)
     if ready.feature_names is not None and len(ready.feature_names) != n:
         msg = f"the model was fitted on {len(ready.feature_names)} features; the inputs have {n}."
@@ -169,6 +176,15 @@ def _warn_of_sizes(rows: Rows, domain: Domain) -> None:
     why = why_not_comparable(domain.groups, some, domain.lower, domain.upper)
     if why is not None:
         warnings.warn(why, UserWarning, stacklevel=4)
+
+
+def _hold(domain: Domain, model: Model) -> Domain:
+    """The domain without what the model reads beside features: it stays as it is."""
+    held = len(model.held_names) if isinstance(model, HoldsCovariates) else 0
+    if not held:
+        return domain
+    features = np.arange(domain.n_features) < domain.n_features - held
+    return replace(domain, tested=domain.tested & features)
 
 
 def _evaluators(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sensx_sc.core.group_norms import summed
+from sensx_sc.models.held import HoldsCovariates
 
 if TYPE_CHECKING:
     from sensx_sc.core.arrays import Bools, Floats
@@ -45,6 +46,13 @@ class Run:
     within_top: int = 1
 
     @property
+    def n_features(self) -> int:
+        """Columns that are features: what a model reads beside them follows, and is held."""
+        model = self.response.model
+        held = len(model.held_names) if isinstance(model, HoldsCovariates) else 0
+        return self.domain.n_features - held
+
+    @property
     def n_places(self) -> int:
         """Columns of the results."""
         return self.domain.n_places + (0 if self.within is None else len(self.within.names))
@@ -58,7 +66,7 @@ class Run:
         """Whether features of inputs, or any of a group, are above their lower bounds, (C, P)."""
         above = x > self.domain.lower
         if not self.partitions:
-            return above
+            return above[:, : self.n_features]
         found = []
         for part in self.partitions:
             inside = part.label >= 0
@@ -95,7 +103,7 @@ class Run:
             "block": self.design.block,
             "n_blocks": self.design.n_blocks,
             "until_stable": self.until_stable,
-            "n_features": self.domain.n_features,
+            "n_features": self.n_features,
             "n_tested": len(self.domain.free),
             "n_groups": None if groups is None else len(groups.names),
             "group_norm": None if groups is None else groups.norm,

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from sensx_sc.models.as_model import as_model
 from sensx_sc.models.model import Model
+from sensx_sc.models.remote import Remote
+from sensx_sc.models.scvi_model import Scvi
 
 if TYPE_CHECKING:
     from sensx_sc.models.mlp import ExpressionMLP, fit_mlp
 
-__all__ = ["ExpressionMLP", "Model", "as_model", "fit_mlp"]
+__all__ = ["ExpressionMLP", "Model", "Remote", "Scvi", "as_model", "fit_mlp"]
 
 
 def __getattr__(name: str) -> Any:

@@ -21,6 +21,7 @@ from sensx_sc.models.lightgbm_booster import LightGBMBooster, is_lightgbm_booste
 from sensx_sc.models.model import Model, OutputKind, as_names
 from sensx_sc.models.one_vs_rest import OneVsRest
 from sensx_sc.models.onnx import OnnxModel, is_onnx_session
+from sensx_sc.models.scvi_model import Scvi, is_scvi
 from sensx_sc.models.sklearn_estimator import SklearnModel, is_estimator
 from sensx_sc.models.torch_module import TorchModel
 from sensx_sc.models.xgboost_booster import is_xgboost_booster, xgboost_booster
@@ -158,6 +159,10 @@ def _made(
     if is_celltypist(model):
         _refuse_outputs(said, "CellTypist")
         return CellTypistModel(model, **said.names)
+    if is_scvi(model):
+        _refuse_outputs(said, type(model).__name__)
+        home = next(model.module.parameters()).device
+        return Scvi(model, output_names=said.output_names, device=find_device(device, home))
     if is_xgboost_booster(model):
         return xgboost_booster(model, outputs=said.outputs, **said.names)
     if is_lightgbm_booster(model):

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from sensx_sc.models.model import ChecksRows, as_names
+from sensx_sc.models.held import HoldsCovariates
+from sensx_sc.models.model import ChecksRows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import pandas as pd
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -45,7 +47,9 @@ class ByName:
         self.dtypes = inner.dtypes
         self.output_names = inner.output_names
         self.input_range = inner.input_range
-        self.feature_names = as_names(columns) or ()
+        # What the model reads beside features follows the columns.
+        self.held_names = inner.held_names if isinstance(inner, HoldsCovariates) else ()
+        self.feature_names = (*map(str, columns), *self.held_names)
         self.index = _places(inner, self.feature_names)
 
     def device(self, dtype: torch.dtype) -> torch.device:
@@ -57,6 +61,11 @@ class ByName:
     def own(self, rows: Tensor) -> Tensor:
         """The model's own columns, in its order."""
         return rows[:, torch.as_tensor(self.index, device=rows.device)]
+
+    def held_values(self, obs: pd.DataFrame) -> NDArray[np.float64]:
+        inner = self.inner
+        none = np.empty((len(obs), 0))
+        return inner.held_values(obs) if isinstance(inner, HoldsCovariates) else none
 
     def check_rows(self, rows: NDArray[np.float64]) -> None:
         # A cell's total is that of all its genes, so the model is shown all of them.

@@ -90,6 +90,21 @@ class ChecksRows(Protocol):
         ...
 
 
+@runtime_checkable
+class Announces(Protocol):
+    """A model each of whose rows costs something, money or someone else's time."""
+
+    def announce(self, n_rows: int) -> None:
+        """Say what a run of up to so many rows costs, before it starts.
+
+        Raises
+        ------
+        ValueError
+            It may cost more than is allowed.
+        """
+        ...
+
+
 def as_names(names: Sequence[object] | np.ndarray | None) -> tuple[str, ...] | None:
     """Names as plain strings."""
     return None if names is None else tuple(str(name) for name in names)

@@ -45,7 +45,7 @@ class Job:
     Attributes
     ----------
     rows
-        Inputs, (C, n).
+        Inputs, (C, n), and behind them what the model reads beside features.
     cells
         Their rows in the AnnData, ascending, (C,), of ``n_obs``.
     keys
@@ -89,7 +89,7 @@ def open_store(
     obsm: bool = False,
 ) -> Store:
     """The store of a job, new or to be resumed; the arguments are those of :class:`Store`."""
-    run, domain = job.run, job.run.domain
+    run, domain, n = job.run, job.run.domain, job.run.n_features
     # How the model is called, and what it is called, does not matter: its outputs do.
     left_out = _LEFT_OUT if run.options.top_k else (*_LEFT_OUT, "alpha")
     facts = Facts(
@@ -100,10 +100,10 @@ def open_store(
         job.output_names,
         job.cells,
         job.target,
-        domain.lower,
-        domain.upper,
-        domain.tested,
-        np.concatenate([np.empty(0, np.int64), *(part.label for part in run.partitions)]),
+        domain.lower[:n],
+        domain.upper[:n],
+        domain.tested[:n],
+        np.concatenate([np.empty(0, np.int64), *(part.label[:n] for part in run.partitions)]),
         run.deltas,
         _model_outputs(job),
     )
@@ -251,7 +251,7 @@ def _block(
     work = explained if job.on_error == "mark" else attribute
     found = work(x, job.target[part], job.output_names, job.keys[part], job.run, advance=advance)
     raced = job.run.options.top_k is not None and not job.run.gradients
-    present = job.run.present(x)
+    present, found = job.run.present(x), found.features(job.run.n_features)
     return condense(job.cells[part], found, present, job.statistics, keep=job.keep, raced=raced)
 
 

@@ -85,6 +85,12 @@ class Results:
             self._groups.setdefault(target, GroupMeans(len(self.names))).merge(group)
 
     @property
+    def bounds(self) -> tuple[Floats, Floats]:
+        """The domain of the features."""
+        n, domain = self.run.n_features, self.run.domain
+        return domain.lower[:n], domain.upper[:n]
+
+    @property
     def counts(self) -> dict[str, int]:
         """How many cells have each status, of those that were analysed."""
         counted = Counter(STATUSES[code] for code in self.status)
@@ -166,7 +172,8 @@ class Results:
             key if name == "value" else f"{key}_{name}": array for name, array in found.items()
         }
         domain = self.run.domain
-        bounds = {f"{key}_lower": domain.lower, f"{key}_upper": domain.upper}
+        lower, upper = self.bounds
+        bounds = {f"{key}_lower": lower, f"{key}_upper": upper}
         uns: dict[str, Any] = {
             "params": sanitised(params),
             "deltas": deltas,
@@ -181,13 +188,13 @@ class Results:
         if of_genes:
             slots["var"] = bounds
         else:
-            uns |= {"lower": domain.lower, "upper": domain.upper}
+            uns |= {"lower": lower, "upper": upper}
         if of_genes and domain.groups is None:
             slots["layers"] = arrays
         else:
             slots["obsm"] |= arrays
         if domain.groups is not None:
-            names, label = list(domain.groups.names), domain.groups.label
+            names, label = list(domain.groups.names), domain.groups.label[: self.run.n_features]
             uns["groups"] = pd.DataFrame({"names": names, "n_features": domain.groups.sizes})
             if of_genes:
                 slots["var"][f"{key}_group"] = pd.Categorical.from_codes(label, names)

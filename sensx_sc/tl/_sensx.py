@@ -24,6 +24,7 @@ from sensx_sc.scale.shard import parse_shard
 from sensx_sc.scale.top import parse_keep
 from sensx_sc.settings import settings
 from sensx_sc.slots import check_key, digest, refuse_foreign, slot_names, stored_bounds, write
+from sensx_sc.tl._covariates import Inputs
 from sensx_sc.tl._gather import gather
 from sensx_sc.tl._notes import log_plan, log_written
 from sensx_sc.tl._targets import pick_targets, warn_of_counts
@@ -302,22 +303,26 @@ def sensx(
         precision=settings.precision if precision is None else precision,
         seed=settings.seed if seed is None else seed,
     )
+    mask = pick_mask(mask_var, features, matrix.names, "mask_var")
+    grouped = pick_groups(groups, features, matrix.names)
+    explained = Inputs(model, rows, matrix.names, low, high, mask, grouped)
+    explained = explained.with_covariates(adata, cells, device)
     run = prepare(
-        rows,
-        model,
-        lower=low,
-        upper=high,
-        mask=pick_mask(mask_var, features, matrix.names, "mask_var"),
+        rows := explained.rows,
+        explained.model,
+        lower=explained.low,
+        upper=explained.high,
+        mask=explained.mask,
         qoi=qoi,
         deltas=deltas,
         n_walks=n_walks,
         design=design,
         out_of_domain=out_of_domain,
-        names=matrix.names,
+        names=explained.names,
         batch_size=batch_size,
         device=device,
         options=options,
-        groups=pick_groups(groups, features, matrix.names),
+        groups=explained.groups,
         group_norm=group_norm,
         mark=on_error == "mark",
     )
@@ -373,7 +378,7 @@ def sensx(
         "layer": layer,
         "obsm": obsm,
         "domain": source,
-        "domain_digest": digest(run.domain.lower, run.domain.upper),
+        "domain_digest": digest(*results.bounds),
         "statistics": kept,
         "keep": keep,
     }

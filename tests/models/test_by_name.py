@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.linear_model import LinearRegression
@@ -34,8 +35,6 @@ def test_columns_are_taken_by_name() -> None:
 
 
 def test_in_one_call_with_an_estimator_that_knows_its_names() -> None:
-    import pandas as pd
-
     table = pd.DataFrame(np.random.default_rng(0).random((20, 4)), columns=list("ABCD"))
     fitted = LinearRegression().fit(table, table["A"] - 2 * table["C"])
     r = sx.core.explain(
@@ -59,3 +58,34 @@ def test_in_one_call_with_an_estimator_that_knows_its_names() -> None:
 def test_what_cannot_be_matched_is_refused(columns: Any, names: Any, match: str) -> None:
     with pytest.raises(ValueError, match=match):
         sx.models.as_model(net(), feature_names=names, columns=columns)
+
+
+class Held:
+    """A model whose last column is held."""
+
+    name, kind, output_names, input_range, source = "net", "value", None, None, None
+    dtypes = (torch.float64,)
+    held_names = ("batch",)
+    feature_names = ("A", "B", "batch")
+
+    def device(self, dtype: torch.dtype) -> torch.device:
+        return torch.device("cpu")
+
+    def outputs(self, rows: torch.Tensor) -> torch.Tensor:
+        return rows[:, :1] - 2 * rows[:, 1:2] + rows[:, 2:]
+
+    def held_values(self, obs: pd.DataFrame) -> np.ndarray:
+        return obs[["batch"]].to_numpy(dtype=float)
+
+
+def test_what_is_held_follows_the_columns() -> None:
+    adata = sx.datasets.toy()[:, :3].copy()
+    adata.var_names = ["X", "B", "A"]
+    adata.obs["batch"] = 5.0
+    model = sx.models.as_model(Held(), columns=adata.var_names)
+    assert model.feature_names == ("X", "B", "A", "batch")
+    sx.tl.sensx(adata, model, lower=0, upper=10, n_walks=4, n_samples=50, statistics=["mean"])
+    np.testing.assert_allclose(
+        adata.layers["sensx_mean"], np.tile([0, -2, 1.0], (60, 1)), atol=1e-6
+    )
+    assert (adata.obs["sensx_qoi"] > -15).all()
