@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sensx_sc.tl._compare import compare
 from sensx_sc.tl._convergence import convergence
 from sensx_sc.tl._landscape import landscape
 from sensx_sc.tl._noise_screening import noise_screening
@@ -12,6 +13,7 @@ from sensx_sc.tl._rank_neighbors import rank_neighbors
 from sensx_sc.tl._sensx import sensx
 
 __all__ = [
+    "compare",
     "convergence",
     "landscape",
     "noise_screening",
