@@ -160,10 +160,11 @@ def draw_areas(
         if name in unfit:
             reason = unfit[name]
             short = reason if len(reason) <= room else f"{reason[: room - 1]}..."
-            ax.text(
+            words = ax.text(
                 0.01, y, f"does not apply: {short}", transform=ax.get_yaxis_transform(),
                 fontsize=6.5, color="0.35", va="center", clip_on=False,
             )  # fmt: skip
+            words.set_in_layout(False)  # the rows of the other panels are empty there
         if len(area) == 0:
             continue
         keep = np.unique(np.linspace(0, len(area) - 1, min(len(area), MOST_POINTS)).astype(int))

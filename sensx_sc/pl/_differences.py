@@ -114,7 +114,8 @@ def draw_differences(ax: Axes, table: pd.DataFrame, n_genes: int, alpha: float, 
     ax.axvline(0, color="0.8", linewidth=0.8, zorder=0)
     top = max(float(height.max(initial=0.0)) * 1.06, -2 * np.log10(alpha))
     ax.set_ylim(-0.02 * top, top)
-    ax.set_xlim(-1.35, 1.35)
+    ax.set_xlim(-1.6, 1.6)  # room for names
+    ax.set_xticks([-1, -0.5, 0, 0.5, 1])
     for side in (1, -1):
         mine = np.flatnonzero(found & (np.sign(effect) == side))
         first = mine[np.lexsort((-np.abs(effect[mine]), -height[mine]))][:n_genes]
