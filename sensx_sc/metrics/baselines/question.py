@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import logging
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -147,9 +148,12 @@ def library(name: str) -> Any:
 
 @contextlib.contextmanager
 def quiet(seed: int) -> Iterator[None]:
-    """No warnings of other libraries; their global random numbers seeded, and then as before."""
+    """No warnings or logs of others; their global random numbers seeded, and then as before."""
     import torch
 
+    talk = logging.getLogger("shap")
+    level = talk.level
+    talk.setLevel(logging.WARNING)
     before = np.random.get_state()  # noqa: NPY002 - what shap draws from
     np.random.seed(seed % 2**32)  # noqa: NPY002
     try:
@@ -159,3 +163,4 @@ def quiet(seed: int) -> Iterator[None]:
             yield
     finally:
         np.random.set_state(before)  # noqa: NPY002
+        talk.setLevel(level)
