@@ -8,6 +8,7 @@ from sensx_sc.metrics.noise import exceedance_p
 from sensx_sc.metrics.perturbation import curve_auc, perturbation_curve
 from sensx_sc.metrics.rank_distances import rank_distances
 from sensx_sc.metrics.rank_test import RankTest, rank_test
+from sensx_sc.metrics.recovery import auroc, hits, precision_recall, top_k_accuracy
 from sensx_sc.metrics.stability import (
     BlockSums,
     Resampled,
@@ -20,12 +21,16 @@ __all__ = [
     "RankTest",
     "Resampled",
     "adjusted",
+    "auroc",
     "bootstrap_ranks",
     "convergence_curve",
     "curve_auc",
     "exceedance_p",
+    "hits",
     "pareto",
     "perturbation_curve",
+    "precision_recall",
     "rank_distances",
     "rank_test",
+    "top_k_accuracy",
 ]

@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+from sensx_sc.pl._compare import compare
+from sensx_sc.pl._convergence import convergence
 from sensx_sc.pl._delta_star import delta_star
+from sensx_sc.pl._differences import differences
 from sensx_sc.pl._embedding import embedding
 from sensx_sc.pl._envelope import envelope
 from sensx_sc.pl._heatmap import heatmap
+from sensx_sc.pl._landscape import landscape
 from sensx_sc.pl._local_sensitivity import local_sensitivity
+from sensx_sc.pl._noise import noise
+from sensx_sc.pl._perturbation_curve import perturbation_curve
+from sensx_sc.pl._randomization import randomization
 from sensx_sc.pl._rankings import rankings
 
-__all__ = ["delta_star", "embedding", "envelope", "heatmap", "local_sensitivity", "rankings"]
+__all__ = [
+    "compare",
+    "convergence",
+    "delta_star",
+    "differences",
+    "embedding",
+    "envelope",
+    "heatmap",
+    "landscape",
+    "local_sensitivity",
+    "noise",
+    "perturbation_curve",
+    "randomization",
+    "rankings",
+]

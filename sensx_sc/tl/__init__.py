@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sensx_sc.tl._compare import compare
 from sensx_sc.tl._convergence import convergence
 from sensx_sc.tl._landscape import landscape
 from sensx_sc.tl._local_sensitivity import local_sensitivity
@@ -13,6 +14,7 @@ from sensx_sc.tl._rank_neighbors import rank_neighbors
 from sensx_sc.tl._sensx import sensx
 
 __all__ = [
+    "compare",
     "convergence",
     "landscape",
     "local_sensitivity",

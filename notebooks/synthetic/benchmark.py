@@ -1,0 +1,272 @@
+"""The paper's synthetic benchmark (section 4.1, appendix F.1), at any size.
+
+python notebooks/synthetic/benchmark.py --seeds 5 --inputs 1000 --shap-inputs 200
+
+writes tables to results/ beside this file, which the notebook reads. Nets are kept in --cache, so
+that a run that was stopped goes on. One process, one thread; a run of five seeds takes about two
+hours of one core, most of it training and shap.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import logging
+import platform
+import time
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+import sensx_sc as sx
+
+if TYPE_CHECKING:
+    import anndata as ad
+
+KINDS = ("xor", "orange_skin", "nonlinear_additive", "switch")
+QOIS = ("probability", "logit")
+RESULTS = Path(__file__).parent / "results"
+WALKS = (500, 1000, 2500, 5000, 7500, 10_000)
+STEPS = (50, 100, 200, 500)
+SURE = 0.99
+
+
+def data(kind: str, n_obs: int) -> tuple[ad.AnnData, np.ndarray]:
+    """The set, and its labels."""
+    adata = sx.datasets.synthetic(kind, n_obs=n_obs, seed=0)
+    return adata, adata.obs["label"].astype(str).astype(int).to_numpy()
+
+
+def trained(adata: ad.AnnData, y: np.ndarray, seed: int, epochs: int, batch: int) -> nn.Module:
+    """The paper's 10-200-100-50-1 net; the epoch with the best validation F1 is kept."""
+    torch.manual_seed(seed)
+    layers: list[nn.Module] = []
+    for n_in, n_out in itertools.pairwise([10, 200, 100, 50]):
+        layers += [nn.Linear(n_in, n_out), nn.ReLU()]
+    net = nn.Sequential(*layers, nn.Linear(50, 1))
+    rows = torch.as_tensor(np.asarray(adata.X), dtype=torch.float32)
+    labels = torch.as_tensor(y, dtype=torch.float32)
+    n_train, n_fit = int(0.8 * len(rows)), int(0.9 * len(rows))
+    optimiser = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=1e-4, fused=True)
+    best, kept = -1.0, net.state_dict()
+    for _ in range(epochs):
+        for part in torch.randperm(n_train).split(batch):
+            optimiser.zero_grad()
+            logit = net(rows[part])[:, 0]
+            nn.functional.binary_cross_entropy_with_logits(logit, labels[part]).backward()
+            optimiser.step()
+        with torch.no_grad():
+            called = net(rows[n_train:n_fit])[:, 0] > 0
+        truth = labels[n_train:n_fit] == 1
+        f1 = 2 * float((called & truth).sum()) / max(1.0, float(called.sum() + truth.sum()))
+        if f1 > best:
+            best, kept = f1, {name: part.clone() for name, part in net.state_dict().items()}
+    net.load_state_dict(kept)
+    return net.eval()
+
+
+def cached_net(adata: ad.AnnData, y: np.ndarray, kind: str, seed: int, options: Any) -> nn.Module:
+    """A trained net, from the cache if it is there."""
+    path = options.cache / f"{kind}-{options.n_obs}-{options.epochs}-{options.batch}-{seed}.pt"
+    net = nn.Sequential(
+        nn.Linear(10, 200), nn.ReLU(), nn.Linear(200, 100), nn.ReLU(), nn.Linear(100, 50),
+        nn.ReLU(), nn.Linear(50, 1),
+    )  # fmt: skip
+    if not path.exists():
+        net = trained(adata, y, seed, options.epochs, options.batch)
+        torch.save(net.state_dict(), path)
+    net.load_state_dict(torch.load(path, weights_only=True))
+    return net.eval()
+
+
+def sure_cells(adata: ad.AnnData, net: nn.Module, n: int) -> ad.AnnData:
+    """Up to n test inputs that the net is sure of, with the domain of all data."""
+    first = int(0.9 * adata.n_obs)
+    with torch.no_grad():
+        p = torch.sigmoid(net(torch.as_tensor(np.asarray(adata.X[first:]), dtype=torch.float32)))
+    chosen = first + np.flatnonzero(p[:, 0].numpy() > SURE)[:n]
+    cells = adata[chosen].copy()
+    x = np.asarray(adata.X)
+    cells.var["lower"], cells.var["upper"] = (
+        x.min(axis=0).astype(float),
+        x.max(axis=0).astype(float),
+    )
+    return cells
+
+
+def explain(
+    cells: ad.AnnData, net: nn.Module, qoi: str, n_walks: int, tau: float, **how: Any
+) -> None:
+    """SensX as in the paper: 20 scales on [.05, 1], as many samples as walks."""
+    sx.tl.sensx(
+        cells, net, qoi=qoi, tau=tau, lower="lower", upper="upper", deltas=np.linspace(0.05, 1, 20),
+        n_walks=n_walks, n_samples=min(n_walks, 2000), statistics=("change", "mean", "shapley"),
+        **how,
+    )  # fmt: skip
+
+
+def baselines(
+    cells: ad.AnnData, adata: ad.AnnData, net: nn.Module, options: Any, seed: int
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Attributions of every baseline, and the inputs they are of."""
+    train = np.asarray(adata.X)[: int(0.8 * adata.n_obs)]
+    rng = np.random.default_rng(seed)
+    some = rng.choice(len(train), 100, replace=False)
+    few = np.arange(cells.n_obs) < options.shap_inputs
+    every = np.ones(cells.n_obs, dtype=bool)
+    calls = [
+        (["ig_zero", "ig_mean"], train.mean(axis=0)[None], every),
+        (["ig_random"], train[:20_000], every),
+        (["ig_expected"], train[some[:50]], few),
+        (["deeplift_shap", "gradient_shap"], train[some], few),
+        (["kernel_shap", "permutation_shap"], centres(train, seed), few),
+    ]
+    found = {}
+    for methods, background, mask in calls:
+        sx.tl.compare(
+            cells, net, methods=methods, background=background, mask_obs=mask, n_draws=1, ks=[10],
+            scales=1.0, n_steps=200, n_samples=1000, n_permutations=options.permutations,
+            keep_scores=True, key_added="other",
+        )  # fmt: skip
+        for name in methods:
+            scores = np.asarray(cells.layers[f"other_{name}"])
+            there = ~np.isnan(scores).all(axis=1)
+            found[name] = (scores[there], there)
+    return found
+
+
+def centres(train: np.ndarray, seed: int) -> np.ndarray:
+    """100 cluster centres of the training data, as the paper summarises it."""
+    from sklearn.cluster import KMeans
+
+    return KMeans(100, n_init=1, random_state=seed).fit(train[:20_000]).cluster_centers_
+
+
+def rows_of(
+    scores: np.ndarray, relevant: np.ndarray, about: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Accuracy for each k up to the number of relevant features."""
+    most = int(relevant.sum(axis=1).min())
+    accuracy = sx.metrics.top_k_accuracy(scores, relevant, np.arange(1, most + 1))
+    return [
+        {**about, "k": k, "accuracy": float(a), "n": len(scores)} for k, a in enumerate(accuracy, 1)
+    ]
+
+
+def main_table(options: Any) -> None:
+    """S1 to S8: accuracy of every method on every set, model seed and scale of q; delta* (S9)."""
+    accuracy, star = [], []
+    for kind in options.kinds:
+        adata, y = data(kind, options.n_obs)
+        for seed in range(options.seeds):
+            started = time.time()
+            net = cached_net(adata, y, kind, seed, options)
+            cells = sure_cells(adata, net, options.inputs)
+            relevant = np.asarray(cells.obsm["relevant"], dtype=bool)
+            for qoi in QOIS:
+                tau = 0.1 if qoi == "probability" else options.tau_logit
+                explain(cells, net, qoi, options.walks, tau, seed=seed)
+                about = {"set": kind, "seed": seed, "qoi": qoi}
+                star += [
+                    {**about, "delta_star": d, "status": s}
+                    for d, s in zip(
+                        cells.obs["sensx_delta_star"], cells.obs["sensx_status"].astype(str),
+                        strict=True,
+                    )
+                ]  # fmt: skip
+                there = cells.obs["sensx_delta_star"].to_numpy() > 0
+                for name in ("value", "change", "mean", "shapley"):
+                    layer = "sensx" if name == "value" else f"sensx_{name}"
+                    scores = np.asarray(cells.layers[layer])[there]
+                    accuracy += rows_of(scores, relevant[there], {**about, "method": name})
+                for name, (scores, who) in baselines(cells, adata, net, options, seed).items():
+                    accuracy += rows_of(scores, relevant[who], {**about, "method": name})
+                control = np.random.default_rng(seed).random(cells.shape)
+                accuracy += rows_of(control, relevant, {**about, "method": "random"})
+            logging.info(
+                "%s, seed %d: %d inputs, %.0f s", kind, seed, cells.n_obs, time.time() - started
+            )
+            pd.DataFrame(accuracy).to_csv(
+                RESULTS / "accuracy.csv", index=False, float_format="%.5g"
+            )
+            counts = pd.DataFrame(star).value_counts().rename("n_inputs").reset_index()
+            counts.to_csv(RESULTS / "delta_star.csv", index=False, float_format="%.4g")
+
+
+def hyperparameters(options: Any) -> None:
+    """D1, D2: accuracy against walks and steps, and delta* against samples (D3); one net a set."""
+    rows, star = [], []
+    for kind in options.kinds:
+        adata, y = data(kind, options.n_obs)
+        net = cached_net(adata, y, kind, 0, options)
+        cells = sure_cells(adata, net, options.curve_inputs)
+        relevant = np.asarray(cells.obsm["relevant"], dtype=bool)
+        for n in WALKS:
+            sx.tl.sensx(
+                cells, net, lower="lower", upper="upper", deltas=np.linspace(0.05, 1, 20),
+                n_walks=n, n_samples=n, design="uniform", statistics=("change",),
+            )  # fmt: skip
+            there = cells.obs["sensx_delta_star"].to_numpy() > 0
+            for name, layer in (("value", "sensx"), ("change", "sensx_change")):
+                about = {"set": kind, "method": name, "size": n}
+                rows += rows_of(np.asarray(cells.layers[layer])[there], relevant[there], about)
+            star += [{"set": kind, "n": n, "delta_star": d} for d in cells.obs["sensx_delta_star"]]
+            logging.info("%s, %d walks", kind, n)
+        for n in STEPS:
+            for method in ("ig_zero", "ig_mean", "ig_random"):
+                train = np.asarray(adata.X)[: int(0.8 * adata.n_obs)]
+                background = train[:20_000] if method == "ig_random" else train.mean(axis=0)[None]
+                sx.tl.compare(
+                    cells, net, methods=[method], background=background, n_draws=1, ks=[10],
+                    scales=1.0, n_steps=n, keep_scores=True, key_added="other",
+                )  # fmt: skip
+                about = {"set": kind, "method": method, "size": n}
+                rows += rows_of(np.asarray(cells.layers[f"other_{method}"]), relevant, about)
+        pd.DataFrame(rows).to_csv(RESULTS / "curves.csv", index=False, float_format="%.5g")
+        counts = pd.DataFrame(star).value_counts().rename("n_inputs").reset_index()
+        counts.to_csv(RESULTS / "delta_star_curves.csv", index=False, float_format="%.4g")
+
+
+def parsed() -> argparse.Namespace:
+    """The options."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--n-obs", type=int, default=100_000)
+    parser.add_argument("--epochs", type=int, default=50)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--inputs", type=int, default=1000)
+    parser.add_argument("--shap-inputs", type=int, default=200)
+    parser.add_argument("--curve-inputs", type=int, default=200)
+    parser.add_argument("--permutations", type=int, default=10)
+    parser.add_argument("--walks", type=int, default=1000)
+    parser.add_argument("--tau-logit", type=float, default=1.0)
+    parser.add_argument("--kinds", nargs="+", default=list(KINDS))
+    parser.add_argument("--part", choices=["main", "curves", "all"], default="all")
+    parser.add_argument("--cache", type=Path, default=Path("synthetic_nets"))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    options = parsed()
+    warnings.simplefilter("ignore")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
+    logging.getLogger("sensx_sc").setLevel(logging.WARNING)
+    torch.set_num_threads(1)
+    sx.settings.progress = False
+    options.cache.mkdir(exist_ok=True, parents=True)
+    RESULTS.mkdir(exist_ok=True)
+    began = time.time()
+    if options.part in ("main", "all"):
+        main_table(options)
+    if options.part in ("curves", "all"):
+        hyperparameters(options)
+    done = {name: value for name, value in vars(options).items() if name != "cache"}
+    done |= {"hours": (time.time() - began) / 3600, "python": platform.python_version(),
+             "torch": torch.__version__, "sensx_sc": sx.__version__}  # fmt: skip
+    (RESULTS / f"run_{options.part}.json").write_text(json.dumps(done, indent=1) + "\n")
