@@ -38,8 +38,8 @@ def prepare_slopes(rows: Rows, model: Any, *, precision: Precision, **how: Any) 
     return run
 
 
-def slope_evaluator(run: Run) -> Evaluator:
-    """The evaluator of slopes: in float64, unless float32 is asked for or all there is."""
+def precise_evaluator(run: Run) -> Evaluator:
+    """The evaluator in float64, unless float32 is asked for or all there is."""
     if run.options.precision == "auto" and "float64" in run.evaluators:
         return run.evaluators["float64"]
     return next(iter(run.evaluators.values()))
@@ -110,7 +110,7 @@ def _of_block(
     x: Floats, target: Ints, wanted: Sequence[Ints], run: Run, how: How, scale: Floats
 ) -> dict[str, Floats]:
     """Slopes of inputs (C, n), each along some features."""
-    evaluator = slope_evaluator(run)
+    evaluator = precise_evaluator(run)
     q_x = evaluator.at(x, target)
     cell = np.repeat(np.arange(len(x)), [len(some) for some in wanted])
     feature = np.concatenate(wanted)
