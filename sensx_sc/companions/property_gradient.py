@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sensx_sc.companions.traces import TraceScores, count_flips, trace_scores
+from sensx_sc.companions.traces import TraceScores, count_flips, epgm, trace_scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -161,7 +161,7 @@ def follow(
         trace = own.reshape(outputs.shape[:2]).mean(axis=1)
         measured = path.measured.mean(axis=1)
         if placebo:
-            placebo_epgm[placebo - 1, i] = trace_scores(measured, trace).epgm
+            placebo_epgm[placebo - 1, i] = epgm(measured, trace)
             placebo_q[placebo - 1, asked.group[i]] += trace
         else:
             m[i], q[i] = measured, trace

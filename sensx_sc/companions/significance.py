@@ -8,9 +8,12 @@ import numpy as np
 from scipy.stats import false_discovery_control
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sensx_sc.core.arrays import Floats, Ints
 
 _AT_ONCE = 2**22
+_N_BINS, _LEAST_OF_BIN = 25, 10  # as many bins as scanpy's score_genes
 
 
 def placebo_p(observed: Floats, placebo: Floats) -> Floats:
@@ -81,12 +84,16 @@ def adjusted(p: Floats) -> Floats:
     return q
 
 
-def expression_bins(mean: Floats, n_bins: int = 25) -> Ints:
-    """Bin of each gene by the rank of its mean expression, (n,); equally many genes a bin."""
+def expression_bins(mean: Floats) -> Ints:
+    """Bin of each gene by the rank of its mean expression, (n,).
+
+    25 bins of equally many genes, or fewer, so that each has ten.
+    """
+    n_bins = min(_N_BINS, max(len(mean) // _LEAST_OF_BIN, 1))
     order = np.argsort(mean, kind="stable")
     rank = np.empty(len(mean), dtype=np.int64)
     rank[order] = np.arange(len(mean))
-    return rank * min(n_bins, len(mean)) // len(mean)
+    return rank * n_bins // len(mean)
 
 
 def stand_ins(genes: Ints, bins: Ints, rng: np.random.Generator) -> Ints:
@@ -95,10 +102,17 @@ def stand_ins(genes: Ints, bins: Ints, rng: np.random.Generator) -> Ints:
     Where a bin has no others left, some of the genes stand for each other.
     """
     chosen = np.empty_like(genes)
-    for k in np.unique(bins[genes]):
-        at = np.flatnonzero(bins[genes] == k)
-        inside = np.flatnonzero(bins == k)
-        others = np.setdiff1d(inside, genes)
+    for at, inside, others in same_bins(genes, bins):
         pool = others if len(others) >= len(at) else inside
-        chosen[at] = rng.choice(pool, len(at), replace=False)
+        chosen[at] = rng.permutation(pool)[: len(at)]
     return chosen
+
+
+def same_bins(genes: Ints, bins: Ints) -> Iterator[tuple[Ints, Ints, Ints]]:
+    """For each bin of some genes: which of them are in it, all genes in it, and the others."""
+    own = bins[genes]
+    other = np.ones(len(bins), dtype=bool)
+    other[genes] = False
+    for k in sorted(set(own.tolist())):
+        inside = np.flatnonzero(bins == k)
+        yield np.flatnonzero(own == k), inside, inside[other[inside]]

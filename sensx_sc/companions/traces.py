@@ -83,6 +83,12 @@ def trace_scores(m: Floats, q: Floats, origin: int | None = None) -> TraceScores
     return TraceScores(*found)
 
 
+def epgm(m: Floats, q: Floats) -> float:
+    """Expected property gradient magnitude of one trace, sum |dq| / sum |dm|."""
+    length = float(np.abs(np.diff(m)).sum())
+    return float(np.abs(np.diff(q)).sum()) / length if length > 0 else float("nan")
+
+
 def _unless(missing: np.ndarray, values: Floats) -> Floats:
     return np.where(missing, np.nan, values)
 

@@ -18,7 +18,7 @@ from sensx_sc.companions.editors.edit import (
     where_unedited,
 )
 from sensx_sc.companions.population import LinearModelT, Score
-from sensx_sc.companions.significance import stand_ins
+from sensx_sc.companions.significance import same_bins, stand_ins
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -220,11 +220,8 @@ def _stand_ins(population: Population, name: str, members: Ints, placebo: int) -
 def gene_score(population: Population, name: str, members: Ints, weights: Floats) -> Score:
     """Mean z-score of genes less that of up to 50 others from each of their expression bins."""
     rng = generator(population, "controls", name)
-    bins = population.bins
-    controls = []
-    for k in np.unique(bins[members]):
-        others = np.setdiff1d(np.flatnonzero(bins == k), members)
-        controls.append(rng.permutation(others)[:_N_CONTROLS])
+    bins = same_bins(members, population.bins)
+    controls = [rng.permutation(others)[:_N_CONTROLS] for _, _, others in bins]
     mean, deviation = population.moments
     return Score(name, members, weights, np.sort(np.concatenate(controls)), mean, deviation)
 
