@@ -135,7 +135,8 @@ class Population:
         new = states.total if total is None else total
         if not self.log:
             return States(states.x, counts, new)
-        scale = self.factor[cell] * self.total[cell] / np.maximum(new, np.finfo(float).tiny)
+        # A cell that has lost all its counts expresses nothing.
+        scale = self.factor[cell] * self.total[cell] / np.where(new > 0, new, np.inf)
         return States(np.log1p(scale[..., None] * counts), counts, new)
 
     def shifted(self, cell: int, x: Floats) -> States:

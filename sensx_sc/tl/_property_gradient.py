@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from sensx_sc.companions.editors.edit import Editor
+    from sensx_sc.companions.population import Population
     from sensx_sc.companions.property_gradient import Followed
     from sensx_sc.core.arrays import Floats, Ints, Rows
     from sensx_sc.core.preparation import Run
@@ -187,7 +188,7 @@ def property_gradient(
     at_cells = outputs(rows, run, block_size("auto", adata.n_vars))
     target_of, names = _targets(adata, target, cells, at_cells, run)
     explained, group = np.unique(target_of, return_inverse=True)
-    asked = _asked(run, target_of, at_cells, group)
+    asked = _asked(run, population, cells, target_of, group)
     logger.info(
         "property_gradient: %s, %d cells, %d properties (%s), %d placebos of each.",
         run.response.model.name,
@@ -216,7 +217,10 @@ def property_gradient(
         "n_placebos": n_placebos,
         "n_permutations": n_permutations,
         "seed": population.seed,
-        "properties": {each.name: {"unit": each.unit, "axis": each.axis} for each in paths},
+        "properties": {
+            each.name: {"unit": each.unit, "axis": each.axis, "origin": each.origin}
+            for each in paths
+        },
         "groups": groups,
     }
     result = adata.copy() if copy else adata
@@ -290,9 +294,12 @@ def _counts(adata: AnnData, layer: str | None) -> Rows | None:
     return as_rows(adata.layers[layer], name=f"adata.layers[{layer!r}]")
 
 
-def _asked(run: Run, target: Ints, at_cells: Floats, group: Ints) -> Asked:
+def _asked(run: Run, population: Population, cells: Ints, target: Ints, group: Ints) -> Asked:
+    """The question; q of the cells from what the edits start at, to the last bit."""
     kind = run.response.model.kind
     threshold = 0.5 if kind == "probability" else 0.0
+    ask = precise_evaluator(run).outputs
+    at_cells = np.concatenate([ask(population.of(int(cell)).x[0]) for cell in cells])
 
     def classify(found: Floats) -> Ints:
         if found.shape[1] == 1:
@@ -300,7 +307,7 @@ def _asked(run: Run, target: Ints, at_cells: Floats, group: Ints) -> Asked:
         return np.asarray(found.argmax(axis=1), dtype=np.int64)
 
     return Asked(
-        precise_evaluator(run).outputs,
+        ask,
         run.response.of_outputs,
         None if kind == "value" else classify,
         target,

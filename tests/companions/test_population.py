@@ -100,6 +100,13 @@ def test_closed_edits_keep_the_sum_open_ones_the_other_genes(counts: np.ndarray)
     np.testing.assert_allclose(population.open(4, shifted.counts).x, shifted.x, atol=1e-9)
 
 
+def test_a_cell_that_loses_everything_expresses_nothing(counts: np.ndarray) -> None:
+    population = made(np.log1p(1e4 * counts / counts.sum(axis=1, keepdims=True)), counts)
+    states = population.closed(4, np.zeros((2, 1, 6)))
+    np.testing.assert_array_equal(states.x, 0)
+    np.testing.assert_array_equal(states.total, 0)
+
+
 def test_moments_profile_and_bins(population: Population) -> None:
     x = np.concatenate([states.x[:, 0] for _, states in population.blocks()])
     mean, deviation = population.moments
