@@ -73,7 +73,7 @@ class Paths:
 
 @dataclass(frozen=True)
 class Asked:
-    """The model and the inputs that it is asked about.
+    """The model, and the questions that it is asked: C pairs of an input and an output.
 
     Attributes
     ----------
@@ -83,15 +83,18 @@ class Asked:
         Outputs (B, K) and targets (B,) to responses (B,).
     classify
         Outputs (B, K) to predicted classes (B,), or None where there are none.
+    item
+        Input of each question, ascending, (C,).
     target, q_x
-        Explained output, and response, of each of the C inputs.
+        Explained output, and response of the input as it is, of each, (C,).
     group
-        Group of each input, (C,), below ``n_groups``.
+        Group of each, (C,), below ``n_groups``.
     """
 
     outputs: Outputs
     respond: Callable[[Floats, Ints], Floats]
     classify: Callable[[Floats], Ints] | None
+    item: Ints
     target: Ints
     q_x: Floats
     group: Ints
@@ -100,7 +103,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Followed:
-    """Traces of all inputs along the paths of one property.
+    """Traces of all questions along the paths of one property.
 
     Attributes
     ----------
@@ -118,7 +121,7 @@ class Followed:
     placebo_epgm
         EPGM of each placebo's trace, (P, C).
     placebo_q
-        Mean trace of each placebo over the inputs of each group, (P, G, S).
+        Mean trace of each placebo over the questions of each group, (P, G, S).
     """
 
     paths: Paths
@@ -154,21 +157,30 @@ def follow(
     side = {name: np.empty(n) for name in paths.side_deviation}
     placebo_epgm = np.full((n_placebos, n), np.nan)
     placebo_q = np.zeros((n_placebos, asked.n_groups, n_steps))
-    jobs = ((i, placebo) for i in range(n) for placebo in range(n_placebos + 1))
-    for i, placebo, path, outputs in _answered(jobs, paths.make, asked.outputs):
+    items, first = np.unique(asked.item, return_index=True)
+    questions = np.split(np.arange(n), first[1:])
+    jobs = ((k, placebo) for k in range(len(items)) for placebo in range(n_placebos + 1))
+
+    def make(k: int, placebo: int) -> Path:
+        return paths.make(int(items[k]), placebo)
+
+    for k, placebo, path, outputs in _answered(jobs, make, asked.outputs):
         rows = outputs.reshape(-1, outputs.shape[-1])
-        own = asked.respond(rows, np.full(len(rows), asked.target[i]))
-        trace = own.reshape(outputs.shape[:2]).mean(axis=1)
         measured = path.measured.mean(axis=1)
-        if placebo:
-            placebo_epgm[placebo - 1, i] = epgm(measured, trace)
-            placebo_q[placebo - 1, asked.group[i]] += trace
-        else:
-            m[i], q[i] = measured, trace
+        for i in questions[k]:
+            own = asked.respond(rows, np.full(len(rows), asked.target[i]))
+            trace = own.reshape(outputs.shape[:2]).mean(axis=1)
+            if placebo:
+                placebo_epgm[placebo - 1, i] = epgm(measured, trace)
+                placebo_q[placebo - 1, asked.group[i]] += trace
+            else:
+                m[i], q[i] = measured, trace
+        if not placebo:
+            at = questions[k]
             if asked.classify is not None:
-                flips[i] = count_flips(asked.classify(rows).reshape(outputs.shape[:2]).T).mean()
+                flips[at] = count_flips(asked.classify(rows).reshape(outputs.shape[:2]).T).mean()
             for name in side:
-                side[name][i] = np.ptp(path.side[name].mean(axis=1))
+                side[name][at] = np.ptp(path.side[name].mean(axis=1))
         if placebo == n_placebos:
             advance(1)
     placebo_q /= np.maximum(np.bincount(asked.group, minlength=asked.n_groups), 1)[:, None]

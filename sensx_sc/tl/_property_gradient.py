@@ -310,6 +310,7 @@ def _asked(run: Run, population: Population, cells: Ints, target: Ints, group: I
         ask,
         run.response.of_outputs,
         None if kind == "value" else classify,
+        np.arange(len(cells)),
         target,
         run.response.of_outputs(at_cells, target),
         group,

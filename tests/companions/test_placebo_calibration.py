@@ -37,6 +37,7 @@ def test_five_per_cent_of_null_programmes_are_below_the_level() -> None:
         outputs,
         lambda found, _: found[:, 0],
         None,
+        np.arange(n_cells),
         target,
         outputs(x[:n_cells])[:, 0],
         target,

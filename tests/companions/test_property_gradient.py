@@ -53,6 +53,7 @@ def asked(n: int = 6, *, classify: bool = True, n_groups: int = 2) -> Asked:
         outputs,
         respond,
         (lambda found: (found[:, 0] > 0.5).astype(np.int64)) if classify else None,
+        np.arange(n),
         target,
         respond(outputs(x), target),
         np.arange(n) % n_groups,
@@ -73,6 +74,32 @@ def test_a_linear_model() -> None:
     np.testing.assert_allclose(found.placebo_epgm, 0, atol=1e-12)  # target 0 reads the first only
     np.testing.assert_allclose(found.placebo_q[:, 0], 3 * 2, atol=1e-12)  # mean of 0, 2, 4
     np.testing.assert_allclose(found.placebo_q[:, 1], 3 * 3, atol=1e-12)
+
+
+def test_several_outputs_of_an_input_share_its_paths() -> None:
+    """Each input is edited once, whatever is asked of it."""
+    question = asked()
+    calls: list[int] = []
+
+    def watched(rows: np.ndarray) -> np.ndarray:
+        calls.append(len(rows))
+        return question.outputs(rows)
+
+    both = Asked(
+        **{
+            **vars(question),
+            "outputs": watched,
+            "item": np.repeat([1, 4], 2),
+            "target": np.array([0, 1, 0, 1]),
+            "q_x": np.array([3.0, 0.0, 12.0, 0.0]),
+            "group": np.array([0, 1, 0, 1]),
+        }
+    )
+    found = follow(line_paths(), both, n_placebos=2)
+    assert calls == [2 * 3 * S]
+    np.testing.assert_allclose(found.scores.epgm, [1.5, 0, 1.5, 0])
+    np.testing.assert_allclose(found.placebo_epgm[0], [0, 0.505, 0, 0.505])
+    np.testing.assert_allclose(found.placebo_q[0, 0], 3 * 2.5)
 
 
 def test_replicates_are_averaged() -> None:
