@@ -108,11 +108,11 @@ def _random_axes(matrix: Floats, rows: tuple[int, ...], rng: np.random.Generator
 
 def _as_far(m: Floats, edited: Floats, placebo: Floats) -> Floats:
     """How far the property would have moved, had it been edited as far (L2) as the placebo goes."""
-    steps = [
+    real, other = (
         np.sqrt((np.diff(path, axis=0) ** 2).sum(axis=(1, 2, 3))) for path in (edited, placebo)
-    ]
-    moved = np.abs(np.diff(m)).sum() / max(float(steps[0].sum()), np.finfo(float).tiny)
-    return np.concatenate([m[:1], m[0] + np.cumsum(moved * steps[1])])
+    )
+    a_unit = np.abs(np.diff(m)).sum() / max(float(real.sum()), np.finfo(float).tiny)
+    return np.concatenate([m[:1], m[0] + a_unit * np.cumsum(other)])
 
 
 def _random_field(

@@ -59,7 +59,7 @@ def test_placebos_of_other_editors_are_fields_as_far_away(images: np.ndarray) ->
             np.sqrt(((path.inputs[:, 0] - images[2]) ** 2).sum(axis=(1, 2, 3)))
             for path in (real, placebo)
         ]
-        np.testing.assert_allclose(far[1], far[0], rtol=0.05, atol=1e-6)  # but for cut values
+        np.testing.assert_allclose(far[1], far[0], rtol=0.1, atol=1e-6)  # but for cut values
         assert np.abs(placebo.inputs[-1] - real.inputs[-1]).max() > 1
 
 

@@ -35,8 +35,9 @@ def test_a_model_of_haematoxylin(images: np.ndarray) -> None:
     assert table.loc["haematoxylin", "epgm"] == pytest.approx(1, rel=0.02)
     assert table.loc["haematoxylin", "net"] == pytest.approx(1, rel=0.02)
     assert table.loc["eosin", "epgm"] < 0.02
-    # No random axis moves haematoxylin more, a unit, than haematoxylin.
-    assert table.loc["haematoxylin", "p_placebo"] <= 0.15
+    # Few colours move haematoxylin more, for the same distance, than haematoxylin; all beat eosin.
+    assert table.loc["haematoxylin", "p_placebo"] < 0.4
+    assert table.loc["eosin", "p_placebo"] > 0.95
     assert table.loc["haematoxylin", "n_inputs"] == 5
     assert table.loc["haematoxylin", "side_change"] < 0.05
     assert found.paper is None
