@@ -179,14 +179,14 @@ def plug_in_width(white: Floats, third: Floats, n_points: int) -> Floats:
 
 
 def local_slopes(
-    q_x: float, q: Floats, placed: Placed, scale: Floats, windows: Windows, rule: Rule, eps: float
+    q_x: Floats, q: Floats, placed: Placed, scale: Floats, windows: Windows, rule: Rule, eps: float
 ) -> Slopes:
-    """Slopes of a response at an input, with standard errors, from its values at the points.
+    """Slopes of a response along features, with standard errors, from its values at the points.
 
     Parameters
     ----------
     q_x, q
-        Response at the input, and at the points of each feature, (F, M).
+        Response at the input of each feature, (F,), and at its points, (F, M).
     placed, scale, windows
         Where the points are; scales of the features, (F,).
     rule
@@ -197,11 +197,11 @@ def local_slopes(
     n, levels, widths = len(q), len(windows.widths), np.array(windows.widths)
     curve, second, se = (np.empty((n, levels)) for _ in range(3))
     best = np.full(n, widths[-1])
-    rounding = (eps * np.maximum(np.abs(q).max(axis=1, initial=0.0), abs(q_x))) ** 2
+    rounding = (eps * np.maximum(np.abs(q).max(axis=1, initial=0.0), np.abs(q_x))) ** 2
     for n_beyond in np.unique(placed.n_beyond).tolist():
         some = np.flatnonzero(placed.n_beyond == n_beyond)
         weights = weights_of(windows, n_beyond)
-        y = np.concatenate([np.zeros((len(some), 1)), q[some] - q_x], axis=1)
+        y = np.concatenate([np.zeros((len(some), 1)), q[some] - q_x[some, None]], axis=1)
         parts = [y[:, [0, *(place + 1 for place in members)]] for members in windows.members]
         rough = roughness(parts, weights, widths)
         rough[:, 0] = np.maximum(rough[:, 0], rounding[some])

@@ -23,13 +23,13 @@ def sage_offsets(radius: float) -> Floats:
     return offsets
 
 
-def sage_slopes(q_x: float, q: Floats, offsets: Floats, scale: Floats, kappa: float) -> Floats:
-    """Slopes at an input, (F,).
+def sage_slopes(q_x: Floats, q: Floats, offsets: Floats, scale: Floats, kappa: float) -> Floats:
+    """Slopes of a response along features, (F,).
 
     Parameters
     ----------
     q_x, q
-        Response at the input, and at the points of each feature, (F, 10).
+        Response at the input of each feature, (F,), and at its points, (F, 10).
     offsets
         Of the points, in standard deviations, (10,).
     scale
@@ -38,7 +38,7 @@ def sage_slopes(q_x: float, q: Floats, offsets: Floats, scale: Floats, kappa: fl
         Width of the Gaussian weights in standard deviations: 1 in the repository, 0.8 in the
         package.
     """
-    secants = (q - q_x) / (offsets * scale[:, None])
+    secants = (q - q_x[:, None]) / (offsets * scale[:, None])
     weights = np.exp(-0.5 * (offsets / kappa) ** 2)
     weights /= weights.sum()
     # Distances from the input, not values, so that a large mean cancels nothing.

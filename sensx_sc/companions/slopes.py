@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sensx_sc.words import Precision
 
 STATISTICS = ("slope", "se", "bandwidth", "curvature")
-_NUMBERS_AT_ONCE = 2**21
+_NUMBERS_AT_ONCE = 2**18  # responses of a task
 
 
 def prepare_slopes(rows: Rows, model: Any, *, precision: Precision, **how: Any) -> Run:
@@ -38,8 +38,8 @@ def prepare_slopes(rows: Rows, model: Any, *, precision: Precision, **how: Any) 
     return run
 
 
-def slope_evaluator(run: Run) -> Evaluator:
-    """The evaluator of slopes: in float64, unless float32 is asked for or all there is."""
+def precise_evaluator(run: Run) -> Evaluator:
+    """The evaluator in float64, unless float32 is asked for or all there is."""
     if run.options.precision == "auto" and "float64" in run.evaluators:
         return run.evaluators["float64"]
     return next(iter(run.evaluators.values()))
@@ -96,66 +96,63 @@ def slopes_of_blocks(
     ------
     Which rows, and arrays by the name of the statistic, (C, n); ``curve`` (C, n, L), ``qoi`` (C,).
     """
-    evaluator = slope_evaluator(run)
     testable = run.domain.free[scale[run.domain.free] > 0]
     for start in range(0, rows.shape[0], together):
         part = slice(start, min(start + together, rows.shape[0]))
-        x = read(rows[part], run)
-        q_x = evaluator.at(x, target[part])
-        shape = (len(x), run.domain.n_features)
-        levels = 1 if how.method == "sage" else len(how.bandwidth)
-        arrays = {name: np.full(shape, np.nan) for name in STATISTICS}
-        arrays |= {"curve": np.full((*shape, levels), np.nan), "qoi": q_x}
-
-        def work(i: int, x: Floats = x, q_x: Floats = q_x, part: slice = part) -> _Found:
-            free = testable
-            if features is not None:
-                free = np.intersect1d(testable, features[part.start + i], assume_unique=True)
-            wanted = (x[i], int(target[part.start + i]), float(q_x[i]))
-            return free, _of_input(*wanted, free, evaluator, run, how, scale)
-
-        for i, (free, found) in enumerate(
-            in_order(work, range(len(x)), parallel=evaluator.parallel)
-        ):
-            for name, values in found.items():
-                arrays[name][i, free] = values
-            advance(1)
-        yield part, arrays
+        wanted = [testable] * (part.stop - part.start)
+        if features is not None:
+            wanted = [np.intersect1d(testable, some) for some in features[part]]
+        yield part, _of_block(read(rows[part], run), target[part], wanted, run, how, scale)
+        advance(part.stop - part.start)
 
 
-_Found = tuple["Ints", "dict[str, Floats]"]
+def _of_block(
+    x: Floats, target: Ints, wanted: Sequence[Ints], run: Run, how: How, scale: Floats
+) -> dict[str, Floats]:
+    """Slopes of inputs (C, n), each along some features."""
+    evaluator = precise_evaluator(run)
+    q_x = evaluator.at(x, target)
+    cell = np.repeat(np.arange(len(x)), [len(some) for some in wanted])
+    feature = np.concatenate(wanted)
+    levels = 1 if how.method == "sage" else len(how.bandwidth)
+    arrays = {name: np.full(x.shape, np.nan) for name in STATISTICS}
+    arrays |= {"curve": np.full((*x.shape, levels), np.nan), "qoi": q_x}
+    many = max(1, _NUMBERS_AT_ONCE // len(how.offsets))
+
+    def work(start: int) -> tuple[slice, dict[str, Floats]]:
+        part = slice(start, start + many)
+        lines = cell[part], feature[part]
+        return part, _of_lines(x, target, q_x, *lines, evaluator, run, how, scale)
+
+    starts = range(0, len(cell), many)
+    for part, found in in_order(work, starts, parallel=evaluator.parallel):
+        for name, values in found.items():
+            arrays[name][cell[part], feature[part]] = values
+    return arrays
 
 
-def _of_input(
+def _of_lines(
     x: Floats,
-    target: int,
-    q_x: float,
-    free: Ints,
+    target: Ints,
+    q_x: Floats,
+    cell: Ints,
+    feature: Ints,
     evaluator: Evaluator,
     run: Run,
     how: How,
     scale: Floats,
 ) -> dict[str, Floats]:
-    """Slopes of one input along some features, some of them at a time."""
-    lower, upper = run.domain.lower, run.domain.upper
+    """Slopes of single inputs along single features, (W,)."""
+    at, unit = x[cell, feature], scale[feature]
+    if how.method == "sage":
+        values = at[:, None] + unit[:, None] * how.offsets
+        q = evaluator.one_at_a_time(x, target, cell, feature, values)
+        slope = sage_slopes(q_x[cell], q, how.offsets, unit, how.kappa)
+        return {"slope": slope, "bandwidth": how.radius * unit, "curve": slope[:, None]}
+    lower, upper = run.domain.lower[feature], run.domain.upper[feature]
+    placed = place(at, unit, how.windows, lower, upper)
+    q = evaluator.one_at_a_time(x, target, cell, feature, placed.values)
     eps = float(np.finfo(evaluator.dtype).eps)
-    many = max(1, _NUMBERS_AT_ONCE // (8 * len(how.offsets)))
-    parts: list[dict[str, Floats]] = []
-    for first in range(0, max(len(free), 1), many):
-        some = free[first : first + many]
-        unit = scale[some]
-        if how.method == "sage":
-            values = x[some][:, None] + unit[:, None] * how.offsets
-            q = evaluator.one_at_a_time(x, target, some, values)
-            slope = sage_slopes(q_x, q, how.offsets, unit, how.kappa)
-            none = np.full(len(some), np.nan)
-            found = {"slope": slope, "se": none, "curvature": none}
-            found |= {"bandwidth": how.radius * unit, "curve": slope[:, None]}
-        else:
-            placed = place(x[some], unit, how.windows, lower[some], upper[some])
-            q = evaluator.one_at_a_time(x, target, some, placed.values)
-            got = local_slopes(q_x, q, placed, unit, how.windows, how.rule, eps)
-            found = {"slope": got.slope, "se": got.se, "bandwidth": got.width}
-            found |= {"curvature": got.curvature, "curve": got.curve}
-        parts.append(found)
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    got = local_slopes(q_x[cell], q, placed, unit, how.windows, how.rule, eps)
+    found = {"slope": got.slope, "se": got.se, "bandwidth": got.width}
+    return found | {"curvature": got.curvature, "curve": got.curve}

@@ -163,18 +163,21 @@ class DenseEvaluator:
         position = inverse(order)
         return self.change(position[:, chosen], x, target, cell, free, endpoint, position)
 
-    def one_at_a_time(self, x: Floats, target: int, features: Ints, values: Floats) -> Floats:
+    def one_at_a_time(
+        self, x: Floats, target: Ints, cell: Ints, features: Ints, values: Floats
+    ) -> Floats:
         q = np.empty(values.shape)
-        base, moved = self._tensor(x), self._tensor(values)
+        inputs, moved = self._tensor(x), self._tensor(values)
         columns = torch.as_tensor(features, device=self._device)
         with full_precision():
             for part, points in tiles(len(values), values.shape[1], self.rows):
                 some = moved[part, points]
-                rows = base.repeat(*some.shape, 1)
+                base = inputs[torch.as_tensor(cell[part], device=self._device)]
+                rows = base[:, None].repeat(1, some.shape[1], 1)
                 at = columns[part, None, None].expand(*some.shape, 1)
                 rows.scatter_(2, at, some[:, :, None])
-                answers = self._respond(rows.flatten(0, 1), np.full(some.numel(), target))
-                q[part, points] = answers.reshape(some.shape)
+                targets = np.repeat(target[cell[part]], some.shape[1])
+                q[part, points] = self._respond(rows.flatten(0, 1), targets).reshape(some.shape)
         return q
 
     def change(

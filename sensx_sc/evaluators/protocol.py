@@ -135,20 +135,22 @@ class Evaluator(Protocol):
         """
         ...
 
-    def one_at_a_time(self, x: Floats, target: int, features: Ints, values: Floats) -> Floats:
-        """Q of an input with one feature moved at a time.
+    def one_at_a_time(
+        self, x: Floats, target: Ints, cell: Ints, features: Ints, values: Floats
+    ) -> Floats:
+        """Q of inputs with one feature moved at a time.
 
         Parameters
         ----------
-        x
-            The input, (n,).
-        features
-            The F features that are moved, indices into n.
+        x, target
+            Inputs (C, n) and their targets (C,).
+        cell, features
+            Which input and which of its features moves, (W,) each.
         values
-            Values that each is given while all others stay, (F, M).
+            What it is given while all others stay, (W, M).
 
         Returns
         -------
-        (F, M)
+        (W, M)
         """
         ...

@@ -99,5 +99,10 @@ class RoutedEvaluator:
             )
         return change
 
-    def one_at_a_time(self, x: Floats, target: int, features: Ints, values: Floats) -> Floats:
-        return self.members[target].one_at_a_time(x, target, features, values)
+    def one_at_a_time(
+        self, x: Floats, target: Ints, cell: Ints, features: Ints, values: Floats
+    ) -> Floats:
+        q = np.empty(values.shape)
+        for member, lines in self._routes(target[cell]):
+            q[lines] = member.one_at_a_time(x, target, cell[lines], features[lines], values[lines])
+        return q

@@ -13,6 +13,7 @@ from sensx_sc.pl._landscape import landscape
 from sensx_sc.pl._local_sensitivity import local_sensitivity
 from sensx_sc.pl._noise import noise
 from sensx_sc.pl._perturbation_curve import perturbation_curve
+from sensx_sc.pl._property_gradient import property_gradient
 from sensx_sc.pl._randomization import randomization
 from sensx_sc.pl._rankings import rankings
 
@@ -28,6 +29,7 @@ __all__ = [
     "local_sensitivity",
     "noise",
     "perturbation_curve",
+    "property_gradient",
     "randomization",
     "rankings",
 ]

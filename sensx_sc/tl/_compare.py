@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sensx_sc.core.arrays import dense, pick_rows
-from sensx_sc.core.explain import progress_bar
+from sensx_sc.core.progress import progress_bar
 from sensx_sc.get._stored import check_count, quoted
 from sensx_sc.logger import logger
 from sensx_sc.metrics.baselines import BASELINES, NotApplicableError, Question
@@ -197,10 +197,10 @@ def compare(
         for name in names
         if name in readers or name in answers
     }
-    total = len(cells) * len(scores) * 2 * len(where) * len(moved) * n_draws
-    with progress_bar(total, progress) as advance:
+    a_cell = len(scores) * 2 * len(where) * len(moved) * n_draws
+    with progress_bar(len(cells), a_cell, progress, unit="cell") as shown:
         curves = perturbation_curves(
-            cells, scores, scales=where, ks=moved, n_draws=n_draws, advance=advance
+            cells, scores, scales=where, ks=moved, n_draws=n_draws, advance=shown.advance
         )
     tables = {"auc": curves.auc(), "curves": curves.summary(groups)}
     if truth is not None:

@@ -10,9 +10,9 @@ import numpy as np
 from sensx_sc.companions.slope_options import make_how
 from sensx_sc.companions.slopes import (
     STATISTICS,
+    precise_evaluator,
     prepare_slopes,
     scale_of,
-    slope_evaluator,
     slope_params,
     slopes_of_blocks,
 )
@@ -312,7 +312,7 @@ def _log_plan(run: Run, how: How, scale: Floats, n_cells: int, n_obs: int, sourc
         testable,
         run.domain.n_features,
         len(how.offsets),
-        slope_evaluator(run).name,
+        precise_evaluator(run).name,
         "none, as published" if how.method == "sage" else source,
     )
 

@@ -35,7 +35,7 @@ def slopes(
     at, units = np.full(repeats, x), np.full(repeats, scale)
     placed = place(at, units, windows, np.full(repeats, lower), np.full(repeats, upper))
     q = function(placed.values)  # type: ignore[operator]
-    q_x = float(np.ravel(function(np.array([[x]])))[0])  # type: ignore[operator]
+    q_x = np.full(repeats, np.ravel(function(np.array([[x]])))[0])  # type: ignore[operator]
     return local_slopes(q_x, q, placed, units, windows, rule, np.finfo(float).eps)
 
 

@@ -24,7 +24,7 @@ def ours(radius: float, kappa: float) -> np.ndarray:
     rows = np.repeat(x[None, None], 4, axis=0).repeat(10, axis=1)
     for j in range(4):
         rows[j, :, j] += sigma[j] * offsets
-    return sage_slopes(float(response(x)), response(rows), offsets, sigma, kappa)
+    return sage_slopes(np.full(4, response(x)), response(rows), offsets, sigma, kappa)
 
 
 # What sage-explainer 0.1.1 returned for the same data and response (kappa 0.8), and with the
@@ -47,7 +47,7 @@ def test_against_a_weighted_regression_by_another_hand(
 ) -> None:
     """numpy's polyfit of the secants, on values far from zero."""
     offsets, x, sigma = sage_offsets(0.3), 7.0, 2.0
-    q_x, q = 0.4, rng.normal(size=10)
+    q_x, q = np.array([0.4]), rng.normal(size=10)
     d = offsets * sigma
     weights = np.exp(-0.5 * (d / (kappa * sigma)) ** 2)
     line = np.polyfit(x + d, (q - q_x) / d, 1, w=np.sqrt(weights))
@@ -58,7 +58,7 @@ def test_against_a_weighted_regression_by_another_hand(
 def test_the_regression_does_nothing(rng: np.random.Generator) -> None:
     """SAGE is the weighted mean of its secants, that is of five centred differences."""
     offsets, sigma = sage_offsets(0.3), np.array([1.7])
-    q_x, q = 0.2, rng.normal(size=(1, 10))
+    q_x, q = np.array([0.2]), rng.normal(size=(1, 10))
     weights = np.exp(-0.5 * offsets**2)
     found = sage_slopes(q_x, q, offsets, sigma, 1.0)
     secants = (q - q_x) / (offsets * sigma)
@@ -72,4 +72,6 @@ def test_a_large_mean_cancels_nothing() -> None:
     """The published code fails where the mean is large beside the spread; distances do not."""
     offsets = sage_offsets(0.3)
     q = 3 * offsets[None] * 1e-3
-    np.testing.assert_allclose(sage_slopes(0.0, q, offsets, np.array([1e-3]), 1.0), 3, rtol=1e-12)
+    np.testing.assert_allclose(
+        sage_slopes(np.zeros(1), q, offsets, np.array([1e-3]), 1.0), 3, rtol=1e-12
+    )

@@ -74,13 +74,14 @@ def test_walks(rng: np.random.Generator, rows: int, free: np.ndarray) -> None:
 @pytest.mark.parametrize("rows", [1, 3, 8, 1000])
 @pytest.mark.parametrize("features", [FREE, np.array([4, 1]), np.arange(0)], ids=len)
 def test_one_at_a_time(rng: np.random.Generator, rows: int, features: np.ndarray) -> None:
-    x, values = rng.normal(size=N), rng.normal(size=(len(features), 4))
-    got = dense(rows).one_at_a_time(x, 1, features, values)
+    x, values = rng.normal(size=(3, N)), rng.normal(size=(len(features), 4))
+    target, cell = np.array([1, 0, 1]), np.arange(len(features)) % 3
+    got = dense(rows).one_at_a_time(x, target, cell, features, values)
     assert got.shape == values.shape
     for k, m in np.ndindex(*values.shape):
-        z = x.copy()
+        z = x[cell[k]].copy()
         z[features[k]] = values[k, m]
-        assert got[k, m] == pytest.approx(one(z, 1), rel=1e-12)
+        assert got[k, m] == pytest.approx(one(z, target[cell[k]]), rel=1e-12)
 
 
 def test_the_arrays_it_is_given_stay_as_they_are(rng: np.random.Generator) -> None:

@@ -62,12 +62,12 @@ def test_another_quantity_than_the_probability_is_evaluated_whole(
 def test_one_feature_moves_the_member_that_is_asked_for(
     members: dict[str, nn.Module], rng: np.random.Generator
 ) -> None:
-    response, x = make_response(sx.models.as_model(members), "auto"), rng.random(N)
+    response, x = make_response(sx.models.as_model(members), "auto"), rng.random((2, N))
     chosen, _ = choose_evaluator(response, np.dtype(np.float64), 64, rng.random((5, N)))
-    features, values = np.array([3, 7]), rng.random((2, 4))
-    rows = np.repeat(x[None], 8, axis=0)
-    rows[np.arange(8), np.repeat(features, 4)] = values.ravel()
-    for target in (0, 1):
-        got = chosen.one_at_a_time(x, target, features, values)
-        expected = chosen.at(rows, np.full(8, target)).reshape(2, 4)
-        np.testing.assert_allclose(got, expected, rtol=1e-12)
+    target, cell = np.array([1, 0]), np.array([0, 1, 1])
+    features, values = np.array([3, 7, 2]), rng.random((3, 4))
+    rows = np.repeat(x[cell], 4, axis=0)
+    rows[np.arange(12), np.repeat(features, 4)] = values.ravel()
+    got = chosen.one_at_a_time(x, target, cell, features, values)
+    expected = chosen.at(rows, np.repeat(target[cell], 4)).reshape(3, 4)
+    np.testing.assert_allclose(got, expected, rtol=1e-12)

@@ -216,29 +216,41 @@ class StemEvaluator(DenseEvaluator):
                     change[walks, some] = (moved * signs.cpu().numpy()).T
         return change
 
-    def one_at_a_time(self, x: Floats, target: int, features: Ints, values: Floats) -> Floats:
-        if not self._steady(x[None], features, values.T):
-            return self._whole.one_at_a_time(x, target, features, values)
+    def one_at_a_time(
+        self, x: Floats, target: Ints, cell: Ints, features: Ints, values: Floats
+    ) -> Floats:
+        if not self._steady_alone(x, cell, features, values):
+            return self._whole.one_at_a_time(x, target, cell, features, values)
         q = np.empty(values.shape)
         live = self.stem.live(features)
-        q[~live] = self.at(x[None], np.array([target]))
-        columns = np.flatnonzero(live)
+        if not live.all():
+            some, of = np.unique(cell[~live], return_inverse=True)
+            q[~live] = self.at(x[some], target[some])[of, None]
+        lines = np.flatnonzero(live)
         with full_precision():
-            start = self.stem.states(self._padded(self._tensor(x[None])))[0]
-            for part in cut(len(columns), max(self.rows // values.shape[1], 1)):
-                at = columns[part]
-                states = self._moved(x, features[at], values[at]).add_(start)
-                q[at] = self._q(states, np.full(values.shape[1], target))
+            start = self._start(x)
+            for part in cut(len(lines), max(self.rows // values.shape[1], 1)):
+                some = lines[part]
+                states = self._moved(x[cell[some], features[some]], features[some], values[some])
+                states += start[torch.as_tensor(cell[some], device=self._device)][:, None]
+                q[some] = self._q(states, target[cell[some]][:, None])
         return q
 
-    def _moved(self, x: Floats, features: Ints, values: Floats) -> Tensor:
-        """How far single features move the stem, (F, M, width)."""
+    def _steady_alone(self, x: Floats, cell: Ints, features: Ints, values: Floats) -> bool:
+        """:meth:`_steady` for one feature at a time."""
+        if all(branch.phi is None for branch in self.stem.branches):
+            return True
+        lines = [np.flatnonzero(cell == c) for c in np.unique(cell)]
+        return all(self._steady(x[cell[at[:1]]], features[at], values[at].T) for at in lines)
+
+    def _moved(self, old: Floats, features: Ints, values: Floats) -> Tensor:
+        """How far single features move the stem from their old values (W,), (W, M, width)."""
         at = torch.as_tensor(features, device=self._device)
-        old, new = self._tensor(x[features]), self._tensor(values)
+        before, after = self._tensor(old), self._tensor(values)
         parts = []
         for branch in self.stem.branches:
             # Phi acts on values whose last axis is that of the features.
-            move = branch.transformed(new.T, at).T - branch.transformed(old, at)[:, None]
+            move = branch.transformed(after.T, at).T - branch.transformed(before, at)[:, None]
             parts.append(move[:, :, None] * branch.weight[at][:, None, :])
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
 

@@ -96,11 +96,15 @@ class UsedFeaturesEvaluator(DenseEvaluator):
 
         return skip_dead(self._live(free), q_x, cell, free, endpoint, order, live_walks)
 
-    def one_at_a_time(self, x: Floats, target: int, features: Ints, values: Floats) -> Floats:
+    def one_at_a_time(
+        self, x: Floats, target: Ints, cell: Ints, features: Ints, values: Floats
+    ) -> Floats:
         live = self._live(features)
         q = np.empty(values.shape)
-        q[~live] = self.at(x[None], np.array([target]))
-        q[live] = super().one_at_a_time(x, target, features[live], values[live])
+        if not live.all():
+            some, of = np.unique(cell[~live], return_inverse=True)
+            q[~live] = self.at(x[some], target[some])[of, None]
+        q[live] = super().one_at_a_time(x, target, cell[live], features[live], values[live])
         return q
 
 

@@ -64,10 +64,11 @@ def compare(fast: Evaluator, cells: np.ndarray, mask: np.ndarray, rtol: float = 
         )
         got, expected = (one.sweep(x, 0, free, down, up, u) for one in (fast, slow))
         np.testing.assert_allclose(got, expected, rtol=rtol, atol=rtol)
-    for x in cells:
-        values = np.linspace(0, 5, 7) * np.linspace(0.2, 1, len(free))[:, None]
-        got, expected = (one.one_at_a_time(x, 0, free, values) for one in (fast, slow))
-        np.testing.assert_allclose(got, expected, rtol=rtol, atol=rtol)
+    lines = np.tile(free, len(cells))
+    values = np.linspace(0, 5, 7) * np.linspace(0.2, 1, len(lines))[:, None]
+    arguments = (cells, target, np.repeat(np.arange(len(cells)), len(free)), lines, values)
+    got, expected = (one.one_at_a_time(*arguments) for one in (fast, slow))
+    np.testing.assert_allclose(got, expected, rtol=rtol, atol=rtol)
     design = make_design("balanced", 24)
     blocks = range(design.n_blocks)
     order = np.concatenate([orders(0, k, design, blocks, N, free) for k in range(len(cells))])

@@ -174,8 +174,9 @@ def test_walks_steps_and_sweeps_are_those_of_dense_evaluation(
     chosen = np.array([4, 0, 7])
     arguments = (cells, target, cell, free, end, order, chosen)
     assert_same(fast.steps(*arguments), slow.steps(*arguments), single=single)
-    values = np.linspace(0, 3, 5) * np.linspace(0.3, 1, len(free))[:, None]
-    moved = [each.one_at_a_time(X[1], target[0], free, values) for each in (fast, slow)]
+    lines = (np.repeat(np.arange(3), len(free)), np.tile(free, 3))
+    values = np.linspace(0, 3, 5) * np.linspace(0.3, 1, len(lines[0]))[:, None]
+    moved = [each.one_at_a_time(cells, target, *lines, values) for each in (fast, slow)]
     np.testing.assert_array_equal(*moved)  # by the library's own rows
     deltas = np.geomspace(1e-3, 1, 15)
     u = uniforms(0, 5, "calibration", 0, 70, N)[:, free]

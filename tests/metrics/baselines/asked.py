@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from sensx_sc.core.preparation import Options, prepare
+from sensx_sc.core.options import Options
+from sensx_sc.core.preparation import prepare
 from sensx_sc.metrics.baselines import Question
 from sensx_sc.metrics.explained import Explained
 
