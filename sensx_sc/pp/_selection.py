@@ -262,3 +262,20 @@ def _spread(value: Any, name: str, n: int) -> Floats:
         msg = f"`{name}` must be a number or have shape ({n},); got shape {array.shape}."
         raise ValueError(msg)
     return array
+
+
+def refuse_constant(lower: Floats, upper: Floats, source: str, n_obs: int) -> None:
+    """Refuse a range of the data that is none: of one cell, say.
+
+    Parameters
+    ----------
+    source
+        Where the bounds are from, as :func:`pick_bounds` says.
+    """
+    if source.startswith("the smallest and") and not (upper > lower).any():
+        msg = (
+            f"every feature is constant over the {n_obs} cells of adata, so the data say "
+            "nothing of its range: pass `lower` and `upper`, or explain some cells of all the data "
+            "with `mask_obs`."
+        )
+        raise ValueError(msg)

@@ -17,6 +17,7 @@ from sensx_sc.pp._selection import (
     pick_groups,
     pick_mask,
     pick_matrix,
+    refuse_constant,
 )
 from sensx_sc.scale.budget import check_fits
 from sensx_sc.scale.run import Job, open_store
@@ -283,13 +284,7 @@ def sensx(
     if features is not None:
         lower, upper = stored_bounds(adata, key_added, lower, upper)
     low, high, source = pick_bounds(lower, upper, features, matrix)
-    if source.startswith("the smallest and") and not (high > low).any():
-        msg = (
-            f"every feature is constant over the {adata.n_obs} cells of adata, so the data say "
-            "nothing of its range: pass `lower` and `upper`, or explain some cells of all the data "
-            "with `mask_obs`."
-        )
-        raise ValueError(msg)
+    refuse_constant(low, high, source, adata.n_obs)
     options = Options(
         tau=tau,
         n_samples=n_samples,
