@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 _MOST_GROUPS, _MOST_CELLS, _MOST_MESSAGES = 24, 2000, 20
+_FEWEST_BARS = 10
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1100px; margin: 2em auto;
        padding: 0 1em; }
@@ -120,7 +121,8 @@ def _figures(adata: AnnData, key: str, n_genes: int) -> list[str]:
         table = sx.get.rankings(adata, groups=groups, key=key, **how) if groups else None
         if table is None or table.empty or set(table["group"]) != set(groups):
             continue
-        drawn = sx.pl.rankings(adata, groups=groups, n_genes=n_genes, key=key, **how)
+        shown = max(n_genes, _FEWEST_BARS)  # a legend needs room beside the bars
+        drawn = sx.pl.rankings(adata, groups=groups, n_genes=shown, key=key, **how)
         parts += [f"<h2>{title}</h2>", _picture(drawn, title)]
     n_cells = int((adata.obs[f"{key}_status"].astype(str) != "skipped").sum())
     if groups and key in adata.layers and n_cells <= _MOST_CELLS:
