@@ -1,8 +1,8 @@
 """Cells on disk, two workers, the cost of storing: figures of the page about scale.
 
-Run by hand: ``python tests/benchmarks/scale.py atlas|workers|storing [--cells N] ...``. ``atlas`` makes a
-sparse matrix of 200,000 x 20,000 in a folder (about 1.6 GB), explains 2,000 of its cells in a
-process of its own and prints its peak memory; the folder is removed.
+Run by hand: ``python tests/benchmarks/scale.py atlas|workers|storing [--cells N] ...``. ``atlas``
+makes a sparse matrix of 200,000 x 20,000 in a folder (about 1.6 GB), explains 2,000 of its cells in
+a process of its own and prints its peak memory; the folder is removed.
 """
 
 from __future__ import annotations
@@ -84,11 +84,11 @@ def atlas(options: argparse.Namespace) -> None:
         started = time.perf_counter()
         make_atlas(folder / "atlas.zarr", options.obs, options.vars)
         size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
-        say(
-            f"made {options.obs} x {options.vars}: {size / 1e9:.2f} GB, {time.perf_counter() - started:.0f} s"
-        )
-        words = [sys.executable, "-W", "ignore", __file__, "explain", "--folder", str(folder),
-                 "--cells", str(options.cells), "--walks", str(options.walks), "--keep", options.keep]  # fmt: skip
+        seconds = time.perf_counter() - started
+        say(f"made {options.obs} x {options.vars}: {size / 1e9:.2f} GB, {seconds:.0f} s")
+        words = [sys.executable, "-W", "ignore", __file__, "explain", "--folder", str(folder)]
+        words += ["--cells", str(options.cells), "--walks", str(options.walks)]
+        words += ["--keep", options.keep]
         done = subprocess.run(words, check=True, capture_output=True, text=True)
         say(done.stderr[-1500:])
         say(done.stdout.splitlines()[-1])
@@ -139,8 +139,9 @@ def workers(options: argparse.Namespace) -> None:
     from distributed import Client, LocalCluster
 
     adata, model = _cells(options.cells, 2000), BlackBox(2000).eval()
-    how = {"lower": 0, "upper": 1, "n_walks": options.walks, "n_samples": 100, "deltas": [0.1, 0.5, 1],
-           "chunk_size": 1, "progress": False, "copy": True, "target": 0}  # fmt: skip
+    how = {"lower": 0, "upper": 1, "n_walks": options.walks, "n_samples": 100,
+           "deltas": [0.1, 0.5, 1], "chunk_size": 1, "progress": False, "copy": True,
+           "target": 0}  # fmt: skip
     seconds: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(options.repeat):
         for n in (1, 2):
