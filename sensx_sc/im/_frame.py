@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-    from sensx_sc.models.images import Layout
+    from sensx_sc.models.layout import Layout
 
     Floats = NDArray[np.float64]
 
