@@ -62,8 +62,8 @@ def tissue(*, n_rows: int = 10, n_columns: int = 10, tile_px: int = 48, seed: in
     - ``.obsm["factors"]``: DataFrame, share of nuclei, mean eosin, share of lumen of each tile,
       and mean share of nuclei of its neighbours
     - ``.obs["row"]``, ``.obs["column"]``: place on the grid
-    - ``.uns["spatial"]["tissue"]``: images ``hires`` (uint8) and ``nuclei`` (a label map, int32, 0 =
-      none), scale factors (1) and ``spot_diameter_fullres``
+    - ``.uns["spatial"]["tissue"]``: images ``hires`` (uint8) and ``nuclei`` (a label map, int32,
+      0 = none), scale factors (1) and ``spot_diameter_fullres``
 
     Raises
     ------

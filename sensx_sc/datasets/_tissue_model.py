@@ -173,7 +173,7 @@ def _standin() -> Any:
 
         def __init__(self, context: str, n_genes: int, mean: np.ndarray, std: np.ndarray) -> None:
             super().__init__()
-            self.hparams = {"spot_context": context, "input_size": _CODES}
+            self.hparams: dict[str, Any] = {"spot_context": context, "input_size": _CODES}
             n_bags = 1 + ("subspot" in context) + ("neighbors" in context)
             self.phi_spot = nn.ModuleList(
                 nn.Sequential(nn.Linear(_CODES, _CODES), nn.Dropout(0.1), nn.ReLU())
