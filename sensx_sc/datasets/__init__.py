@@ -9,6 +9,8 @@ from sensx_sc.datasets._pbmc import pbmc
 from sensx_sc.datasets._pbmc68k import pbmc68k
 from sensx_sc.datasets._pbmc_markers import pbmc_markers
 from sensx_sc.datasets._synthetic import synthetic
+from sensx_sc.datasets._tissue import tissue
+from sensx_sc.datasets._tissue_model import tissue_model
 from sensx_sc.datasets._toy import toy
 
-__all__ = ["pbmc", "pbmc68k", "pbmc_markers", "synthetic", "toy"]
+__all__ = ["pbmc", "pbmc68k", "pbmc_markers", "synthetic", "tissue", "tissue_model", "toy"]

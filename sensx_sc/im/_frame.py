@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-    from sensx_sc.models.images import Layout
+    from sensx_sc.models.layout import Layout
 
     Floats = NDArray[np.float64]
 
@@ -185,3 +185,33 @@ def bounds(value: Any, name: str, image: xr.DataArray, inputs: Inputs) -> Floats
             f"broadcasts to {shape} (tile, c, y, x); got shape {found.shape}."
         )
         raise ValueError(msg) from error
+
+
+def check_map(values: Any) -> xr.DataArray:
+    """Maps as (obs, y, x), float64.
+
+    Raises
+    ------
+    TypeError, ValueError
+        No DataArray, or other dimensions.
+    """
+    import xarray as xr
+
+    if not isinstance(values, xr.DataArray):
+        got = type(values).__name__
+        msg = f"`values` must be an xarray.DataArray (y, x) or (obs, y, x); got {got}."
+        raise TypeError(msg)
+    if "tile" in values.dims and values.sizes["tile"] == 1:
+        values = values.isel(tile=0)
+    if set(values.dims) not in ({"y", "x"}, {"obs", "y", "x"}):
+        msg = (
+            "`values` must have the dimensions (y, x) or (obs, y, x): choose a tile or channel "
+            f"first; got {tuple(values.dims)}."
+        )
+        raise ValueError(msg)
+    if "obs" not in values.dims:
+        values = values.expand_dims("obs")
+    if "obs" not in values.coords:
+        values = values.assign_coords(obs=np.arange(values.sizes["obs"]).astype(str))
+    found = values.transpose("obs", "y", "x").astype(np.float64)
+    return found.load()

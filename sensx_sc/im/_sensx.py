@@ -16,7 +16,8 @@ from sensx_sc.im._dataset import make_dataset
 from sensx_sc.im._features import make_features
 from sensx_sc.im._frame import bounds, make_inputs
 from sensx_sc.logger import logger
-from sensx_sc.models.images import HasLayout, image_model
+from sensx_sc.models.images import image_model
+from sensx_sc.models.layout import HasLayout
 from sensx_sc.models.qoi import resolve_target
 from sensx_sc.scale.blocks import in_reach
 from sensx_sc.scale.budget import check_fits

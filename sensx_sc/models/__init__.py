@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sensx_sc.models.as_model import as_model
+from sensx_sc.models.chain import Chain, Each
+from sensx_sc.models.deepspot import DeepSpot
 from sensx_sc.models.model import Model
 from sensx_sc.models.remote import Remote
 from sensx_sc.models.scvi_model import Scvi
@@ -12,7 +14,17 @@ from sensx_sc.models.scvi_model import Scvi
 if TYPE_CHECKING:
     from sensx_sc.models.mlp import ExpressionMLP, fit_mlp
 
-__all__ = ["ExpressionMLP", "Model", "Remote", "Scvi", "as_model", "fit_mlp"]
+__all__ = [
+    "Chain",
+    "DeepSpot",
+    "Each",
+    "ExpressionMLP",
+    "Model",
+    "Remote",
+    "Scvi",
+    "as_model",
+    "fit_mlp",
+]
 
 
 def __getattr__(name: str) -> Any:

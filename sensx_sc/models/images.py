@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import nn
 
 from sensx_sc.models.as_model import as_model
+from sensx_sc.models.chain import Chain
 from sensx_sc.models.model import Model
 from sensx_sc.models.sklearn_estimator import is_estimator
 
@@ -18,30 +18,6 @@ if TYPE_CHECKING:
 
     import torch
     from torch import Tensor
-
-
-@dataclass(frozen=True)
-class Layout:
-    """In which order the rows of a model hold the values of an image.
-
-    Attributes
-    ----------
-    dims
-        The dimensions ``"tile"``, ``"c"``, ``"y"``, ``"x"``, the last of them changing fastest.
-    tiles
-        Names of the tiles in the model's order; None: as they come.
-    """
-
-    dims: tuple[str, ...] = ("tile", "c", "y", "x")
-    tiles: tuple[str, ...] | None = None
-
-
-@runtime_checkable
-class HasLayout(Protocol):
-    """A model that says how its rows are laid out."""
-
-    @property
-    def layout(self) -> Layout: ...
 
 
 class OnImages(nn.Module):
@@ -84,6 +60,8 @@ def image_model(
     device
         Where a module runs.
     """
+    if isinstance(model, Chain) and model.shape is None:
+        return model.with_shape(shape)
     if isinstance(model, Model) or is_estimator(model):
         return model if isinstance(model, Model) else as_model(model)
     if isinstance(model, nn.Module):

@@ -11,13 +11,19 @@ from sensx_sc.pl._envelope import envelope
 from sensx_sc.pl._heatmap import heatmap
 from sensx_sc.pl._landscape import landscape
 from sensx_sc.pl._local_sensitivity import local_sensitivity
+from sensx_sc.pl._mask import mask
 from sensx_sc.pl._noise import noise
+from sensx_sc.pl._overlay import overlay
+from sensx_sc.pl._patch_profile import patch_profile
 from sensx_sc.pl._perturbation_curve import perturbation_curve
 from sensx_sc.pl._property_gradient import property_gradient
 from sensx_sc.pl._randomization import randomization
 from sensx_sc.pl._rankings import rankings
+from sensx_sc.pl._spatial import spatial
+from sensx_sc.pl._tile import channels, tile
 
 __all__ = [
+    "channels",
     "compare",
     "convergence",
     "delta_star",
@@ -27,9 +33,14 @@ __all__ = [
     "heatmap",
     "landscape",
     "local_sensitivity",
+    "mask",
     "noise",
+    "overlay",
+    "patch_profile",
     "perturbation_curve",
     "property_gradient",
     "randomization",
     "rankings",
+    "spatial",
+    "tile",
 ]

@@ -16,7 +16,7 @@ import xarray as xr
 from torch import nn
 
 import sensx_sc as sx
-from sensx_sc.models.images import Layout
+from sensx_sc.models.layout import Layout
 
 if TYPE_CHECKING:
     from pathlib import Path
