@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sensx_sc.models.as_model import as_model
+from sensx_sc.models.image_classifier import ImageClassifier
 from sensx_sc.models.model import Model
 from sensx_sc.models.remote import Remote
 from sensx_sc.models.scvi_model import Scvi
@@ -12,7 +13,7 @@ from sensx_sc.models.scvi_model import Scvi
 if TYPE_CHECKING:
     from sensx_sc.models.mlp import ExpressionMLP, fit_mlp
 
-__all__ = ["ExpressionMLP", "Model", "Remote", "Scvi", "as_model", "fit_mlp"]
+__all__ = ["ExpressionMLP", "ImageClassifier", "Model", "Remote", "Scvi", "as_model", "fit_mlp"]
 
 
 def __getattr__(name: str) -> Any:
