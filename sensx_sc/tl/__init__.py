@@ -12,6 +12,7 @@ from sensx_sc.tl._randomization_check import randomization_check
 from sensx_sc.tl._rank_groups import rank_groups
 from sensx_sc.tl._rank_neighbors import rank_neighbors
 from sensx_sc.tl._sensx import sensx
+from sensx_sc.tl._sensx_targets import sensx_targets
 
 __all__ = [
     "compare",
@@ -24,4 +25,5 @@ __all__ = [
     "rank_groups",
     "rank_neighbors",
     "sensx",
+    "sensx_targets",
 ]

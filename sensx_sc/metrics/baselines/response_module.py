@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from sensx_sc.evaluators.graph.sklearn_linear import Untranslatable, as_module
+from sensx_sc.evaluators.graph.sklearn_linear import as_module
+from sensx_sc.evaluators.graph.sklearn_parts import Untranslatable
 from sensx_sc.metrics.baselines.question import NotApplicableError
 from sensx_sc.models.one_vs_rest import OneVsRest
 from sensx_sc.models.sklearn_estimator import SklearnModel
