@@ -13,6 +13,7 @@ from sensx_sc.core.plan import Plan, plan
 from sensx_sc.core.racing import Verdict, certify
 from sensx_sc.core.sampling import make_design
 from sensx_sc.core.statistics import interval, ranks
+from sensx_sc.core.targets import explain_targets
 from sensx_sc.words import STATISTICS, STATUSES
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "confidence_sequence",
     "delta_grid",
     "explain",
+    "explain_targets",
     "interval",
     "make_design",
     "make_domain",

@@ -5,20 +5,18 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sensx_sc.core.arrays import as_rows
-from sensx_sc.core.options import Options
-from sensx_sc.core.preparation import ARRAYS_AN_INPUT, block_size, check_keys, prepare
+from sensx_sc.core.arguments import prepared
+from sensx_sc.core.preparation import ARRAYS_AN_INPUT, block_size, check_keys
 from sensx_sc.core.sampling import cell_key, endpoints, orders, uniforms
 from sensx_sc.core.walks import place
 from sensx_sc.core.workers import n_workers
 from sensx_sc.models.model import Announces
 from sensx_sc.models.qoi import resolve_target
-from sensx_sc.settings import settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,41 +103,12 @@ def plan(X: Rows, model: Any, *, lower: ArrayLike, upper: ArrayLike, **how: Any)
     >>> found.evaluator, found.evaluations
     ('dense', 153000)
     """
-    rows = as_rows(X)
-    known = {part.name for part in fields(Options)}
-    numbers: dict[str, Any] = {"precision": settings.precision, "seed": settings.seed}
-    numbers |= {name: value for name, value in how.items() if name in known and value is not None}
-    rest = {name: value for name, value in how.items() if name not in known}
-    rest.pop("progress", None)
-    target, keys = rest.pop("target", None), rest.pop("keys", None)
-    unknown = sorted(set(rest) - set(_DEFAULTS))
-    if unknown:
-        msg = f"`plan` takes the arguments of `explain`; it has no {unknown[0]!r}."
-        raise TypeError(msg)
-    run = prepare(
-        rows, model, lower=lower, upper=upper, options=Options(**numbers), **(_DEFAULTS | rest)
-    )
+    rows, run, rest = prepared(X, model, lower, upper, how, function="plan")
+    target, keys = rest.get("target"), rest.get("keys")
     check_keys(keys, rows.shape[0])
     outputs = next(iter(run.evaluators.values())).outputs(run.trial[:1])
     resolve_target(target, run.response, np.repeat(outputs, rows.shape[0], axis=0))
     return make_plan(rows, run, block_size("auto", rows.shape[1]))
-
-
-_DEFAULTS: dict[str, Any] = {
-    "mask": None,
-    "groups": None,
-    "group_norm": "l2",
-    "within": None,
-    "within_top": 1,
-    "qoi": "auto",
-    "deltas": "auto",
-    "n_walks": 200,
-    "design": "balanced",
-    "out_of_domain": "raise",
-    "names": None,
-    "batch_size": "auto",
-    "device": "auto",
-}
 
 
 def make_plan(rows: Rows, run: Run, together: int) -> Plan:

@@ -74,6 +74,7 @@ def prepare(
     within: Grouping | str | None = None,
     within_top: int = 1,
     mark: bool = False,
+    respond: Callable[[Response], Response] | None = None,
 ) -> Run:
     """Check everything that can be checked before the work, on all rows that will be explained.
 
@@ -116,6 +117,7 @@ def prepare(
         msg = f"the model was fitted on {len(ready.feature_names)} features; the inputs have {n}."
         raise ValueError(msg)
     response = make_response(ready, qoi)
+    response = response if respond is None else respond(response)
     domain = admit(rows, domain, out_of_domain=out_of_domain, names=labels)
     trial = clip(dense(rows[tried]), domain)
     _warn_of_sizes(rows, domain)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sensx_sc.models.as_model import as_model
 from sensx_sc.models.chain import Chain, Each
 from sensx_sc.models.deepspot import DeepSpot
+from sensx_sc.models.image_classifier import ImageClassifier
 from sensx_sc.models.model import Model
 from sensx_sc.models.remote import Remote
 from sensx_sc.models.scvi_model import Scvi
@@ -19,6 +20,7 @@ __all__ = [
     "DeepSpot",
     "Each",
     "ExpressionMLP",
+    "ImageClassifier",
     "Model",
     "Remote",
     "Scvi",

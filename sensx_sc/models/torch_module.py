@@ -26,7 +26,8 @@ class TorchModel:
     """A module of rows (B, n), copied to the device and the types of rows it is asked for.
 
     The module itself is never changed. Attributes ``feature_names``, ``output_names``,
-    ``input_range`` and ``task`` of the module are used where it has them.
+    ``input_range``, ``task`` (``"regression"``) and ``independent`` (a sigmoid for each logit, as
+    several classes may be true) of the module are used where it has them.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class TorchModel:
         self.feature_names = _names(module, "feature_names", feature_names)
         self.output_names = _names(module, "output_names", output_names)
         self.input_range: tuple[float, float] | None = getattr(module, "input_range", None)
+        self.independent: bool = getattr(module, "independent", False)
         self._device = device or _home(module)
         self.dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.float64)
         self._copies: dict[torch.dtype, nn.Module] = {}
@@ -60,7 +62,8 @@ class TorchModel:
         if not isinstance(returned, torch.Tensor):
             msg = (
                 f"the module {self.name} must return a tensor of shape (B,) or (B, K); got "
-                f"{type(returned).__name__}. Wrap it in a function that picks the output."
+                f"{type(returned).__name__}. Wrap it in a function that picks the output, or an "
+                "image classifier in sx.models.ImageClassifier."
             )
             raise TypeError(msg)
         return returned.reshape(as_matrix(tuple(returned.shape), len(rows), self.name))

@@ -62,6 +62,16 @@ def check_adata(adata: object) -> None:
             raise ValueError(msg)
 
 
+def refuse_backed(adata: AnnData, *, copy: bool) -> None:
+    """Refuse an AnnData on disk that cannot take results."""
+    if adata.isbacked and (adata.is_view or copy):
+        msg = (
+            "a view or a copy of a backed AnnData cannot take results. Select cells with "
+            "`mask_obs`, or call adata.to_memory() first."
+        )
+        raise ValueError(msg)
+
+
 def pick_matrix(adata: AnnData, *, layer: str | None = None, obsm: str | None = None) -> Matrix:
     """The matrix meant by ``layer`` or ``obsm``: X by default.
 

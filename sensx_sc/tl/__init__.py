@@ -13,6 +13,7 @@ from sensx_sc.tl._randomization_check import randomization_check
 from sensx_sc.tl._rank_groups import rank_groups
 from sensx_sc.tl._rank_neighbors import rank_neighbors
 from sensx_sc.tl._sensx import sensx
+from sensx_sc.tl._sensx_targets import sensx_targets
 
 __all__ = [
     "compare",
@@ -26,4 +27,5 @@ __all__ = [
     "rank_groups",
     "rank_neighbors",
     "sensx",
+    "sensx_targets",
 ]

@@ -11,6 +11,7 @@ from sensx_sc.tl._results import Results
 
 if TYPE_CHECKING:
     from sensx_sc.core.progress import Progress
+    from sensx_sc.models.shared_response import Memory
     from sensx_sc.scale.run import Job
     from sensx_sc.scale.shard import Shard
     from sensx_sc.scale.store import Store
@@ -40,6 +41,27 @@ def gather(
             results.add(block)
     _refuse_all_failed(results, noun)
     return results
+
+
+def gather_each(jobs: list[Job], memory: Memory, *, progress: bool | None) -> list[Results]:
+    """Explain the same cells for several targets, cell by cell, so that they share evaluations.
+
+    Raises
+    ------
+    ValueError
+        The model failed on all cells.
+    """
+    found = [Results(job, job.statistics) for job in jobs]
+    n_cells = sum(len(job.cells) for job in jobs)
+    with progress_bar(n_cells, jobs[0].run.evaluations, progress) as shown:
+        streams = [blocks(job, 1, None, progress=shown) for job in jobs]
+        for of_each in zip(*streams, strict=True):
+            for results, block in zip(found, of_each, strict=True):
+                results.add(block)
+            memory.forget()
+    for results in found:
+        _refuse_all_failed(results, "cell")
+    return found
 
 
 def _completes(job: Job, store: Store, shard: Shard, shown: Progress) -> bool:

@@ -5,31 +5,16 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
-from sensx_sc.core.arrays import as_rows, pick_rows
 from sensx_sc.core.options import MAX_WALKS, Options
-from sensx_sc.core.plan import make_plan
-from sensx_sc.core.preparation import block_size, outputs, prepare
-from sensx_sc.pp._selection import (
-    check_adata,
-    pick_bounds,
-    pick_groups,
-    pick_mask,
-    pick_matrix,
-    refuse_constant,
-)
+from sensx_sc.pp._selection import check_adata, refuse_backed
 from sensx_sc.scale.budget import check_fits
-from sensx_sc.scale.run import Job, open_store
+from sensx_sc.scale.run import open_store
 from sensx_sc.scale.shard import parse_shard
-from sensx_sc.scale.top import parse_keep
 from sensx_sc.settings import settings
-from sensx_sc.slots import check_key, digest, refuse_foreign, slot_names, stored_bounds, write
-from sensx_sc.tl._covariates import Inputs
+from sensx_sc.slots import write
+from sensx_sc.tl._asked import ask
 from sensx_sc.tl._gather import gather
-from sensx_sc.tl._notes import log_plan, log_written
-from sensx_sc.tl._targets import pick_targets, warn_of_counts
-from sensx_sc.words import ON_ERROR, STATISTICS
+from sensx_sc.tl._notes import log_written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,8 +37,6 @@ if TYPE_CHECKING:
         Precision,
         RankBy,
     )
-
-KEPT = ("value", "rank", *STATISTICS[1:])
 
 
 def sensx(
@@ -260,31 +243,11 @@ def sensx(
     """
     started = time.perf_counter()
     check_adata(adata)
-    check_key(key_added)
-    kept, n_kept, part = _kept(statistics), parse_keep(keep), parse_shard(shard)
+    part = parse_shard(shard)
     if part is not None and store is None:
         msg = f"`shard` {shard!r} needs a `store` that all shards share."
         raise ValueError(msg)
-    if on_error not in ON_ERROR:
-        msg = f"`on_error` must be one of {ON_ERROR}; got {on_error!r}."
-        raise ValueError(msg)
-    if adata.isbacked and (adata.is_view or copy):
-        msg = (
-            "a view or a copy of a backed AnnData cannot take results. Select cells with "
-            "`mask_obs`, or call adata.to_memory() first."
-        )
-        raise ValueError(msg)
-    matrix = pick_matrix(adata, layer=layer, obsm=obsm)
-    features = adata.var if obsm is None else None
-    cells = np.flatnonzero(pick_mask(mask_obs, adata.obs, adata.obs_names, "mask_obs"))
-    rows = matrix.values if len(cells) == adata.n_obs else pick_rows(matrix.values, cells)
-    rows = as_rows(rows, name=matrix.label)
-    in_obsm = obsm is not None or groups is not None
-    refuse_foreign(adata, key_added, slot_names(key_added, kept, in_obsm=in_obsm))
-    if features is not None:
-        lower, upper = stored_bounds(adata, key_added, lower, upper)
-    low, high, source = pick_bounds(lower, upper, features, matrix)
-    refuse_constant(low, high, source, adata.n_obs)
+    refuse_backed(adata, copy=copy)
     options = Options(
         tau=tau,
         n_samples=n_samples,
@@ -298,50 +261,36 @@ def sensx(
         precision=settings.precision if precision is None else precision,
         seed=settings.seed if seed is None else seed,
     )
-    mask = pick_mask(mask_var, features, matrix.names, "mask_var")
-    grouped = pick_groups(groups, features, matrix.names)
-    explained = Inputs(model, rows, matrix.names, low, high, mask, grouped)
-    explained = explained.with_covariates(adata, cells, device)
-    run = prepare(
-        rows := explained.rows,
-        explained.model,
-        lower=explained.low,
-        upper=explained.high,
-        mask=explained.mask,
+    asked = ask(
+        adata,
+        model,
+        target=target,
         qoi=qoi,
+        layer=layer,
+        obsm=obsm,
+        mask_obs=mask_obs,
+        mask_var=mask_var,
+        lower=lower,
+        upper=upper,
         deltas=deltas,
         n_walks=n_walks,
         design=design,
         out_of_domain=out_of_domain,
-        names=explained.names,
-        batch_size=batch_size,
-        device=device,
-        options=options,
-        groups=explained.groups,
+        groups=groups,
         group_norm=group_norm,
-        mark=on_error == "mark",
+        statistics=statistics,
+        keep=keep,
+        batch_size=batch_size,
+        chunk_size=chunk_size,
+        device=device,
+        key_added=key_added,
+        on_error=on_error,
+        options=options,
     )
-    columns = matrix.names if run.domain.groups is None else run.domain.groups.names
-    warn_of_counts(rows, run.response.model)
-    together = block_size(chunk_size, len(matrix.names))
-    at_cells = outputs(rows, run, together, mark=on_error == "mark")
-    targets, names = pick_targets(adata, target, cells, at_cells, run)
-    job = Job(
-        rows,
-        cells,
-        adata.n_obs,
-        tuple(adata.obs_names[cells]),
-        targets,
-        names,
-        columns,
-        run,
-        tuple(kept),
-        on_error,
-        n_kept,
-    )
-    stored = None
+    job, stored = asked.job, None
     if store is None:
-        check_fits(len(cells) if n_kept else adata.n_obs, len(columns), len(kept), keep=n_kept)
+        n_rows = len(job.cells) if job.keep else adata.n_obs
+        check_fits(n_rows, len(job.names), len(job.statistics), keep=job.keep)
     else:
         stored = open_store(
             store,
@@ -350,47 +299,18 @@ def sensx(
             key=key_added,
             obs_names=adata.obs_names,
             var_names=adata.var_names,
-            slots=slot_names(key_added, kept, in_obsm=in_obsm),
-            obsm=in_obsm,
+            slots=asked.slots,
+            obsm=asked.in_obsm,
         )
-    log_plan(
-        make_plan(rows, run, together),
-        adata.n_obs,
-        len(kept),
-        source=source,
-        raced=bool(top_k or run.until_stable),
-    )
-    results = gather(job, together, stored, part, progress=progress)
+    asked.log()
+    results = gather(job, asked.together, stored, part, progress=progress)
     if results is None:
         return adata.copy() if copy else None
-    params = {
-        **run.params,
-        "target": target if isinstance(target, str | int | None) else "array",
-        "groupby": f"{key_added}_target",
-        "reference": "rest",
-        "method": "sensx",
-        "use_raw": False,
-        "layer": layer,
-        "obsm": obsm,
-        "domain": source,
-        "domain_digest": digest(*results.bounds),
-        "statistics": kept,
-        "keep": keep,
-    }
-    slots = results.slots(key_added, params, adata.obs_names, of_genes=obsm is None)
+    slots = asked.slots_of(results, adata)
     if stored is not None:
         stored.finish(slots)
-        slots["obsm" if in_obsm else "layers"] |= stored.layers()
+        slots["obsm" if asked.in_obsm else "layers"] |= stored.layers()
     result = adata.copy() if copy else adata
     write(result, slots, key_added)
     log_written(results, slots, time.perf_counter() - started)
     return result if copy else None
-
-
-def _kept(statistics: Sequence[str]) -> list[str]:
-    asked = [statistics] if isinstance(statistics, str) else list(statistics)
-    unknown = [name for name in asked if name not in KEPT]
-    if unknown:
-        msg = f"`statistics` may hold {', '.join(KEPT)}; got {unknown[0]!r}."
-        raise ValueError(msg)
-    return [name for name in KEPT if name in asked or name == "value"]
