@@ -120,7 +120,7 @@ def perturbation_curves(
                 for d in range(len(DIRECTIONS)):
                     along = order[::-1] if d else order
                     q = nested_responses(cells.evaluator, x, target, free, end, along, ks)
-                    ratio[i, m, d, s] = np.median(q, axis=1) / q_x
+                    ratio[i, m, d, s] = np.median(q, axis=1) / (q_x or np.nan)
                     advance(q.size)
     return Curves(ratio, ks, len(free), tuple(scores), tuple(scales), cells.keys)
 

@@ -74,7 +74,7 @@ def compare(
     ==================== =====================================================================
     method               what it is
     ==================== =====================================================================
-    ``value``, ``change`` and the other stored statistics of SensX
+    ``value``, ...       ``change`` and the other statistics of SensX that are stored
     ``ig_zero``          Integrated Gradients (captum) from zero
     ``ig_mean``          from the mean of the background
     ``ig_random``        from one background cell, another for each cell

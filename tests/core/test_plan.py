@@ -19,6 +19,14 @@ def net(n: int) -> nn.Module:
     return nn.Sequential(nn.Linear(n, 8), nn.Tanh(), nn.Linear(8, 1)).eval()
 
 
+def test_walks_by_the_criterion_are_planned_at_their_budget() -> None:
+    how: dict[str, Any] = {"lower": 0, "upper": 1, "n_samples": 100, "deltas": [0.1, 0.5]}
+    model = net(30)
+    most = sx.core.plan(np.zeros((2, 30)), model, n_walks="auto", max_walks=240, **how)
+    fixed = sx.core.plan(np.zeros((2, 30)), model, n_walks=240, **how)
+    assert most.evaluations == fixed.evaluations
+
+
 @pytest.mark.parametrize(
     ("n_walks", "design", "expected"),
     [(200, "balanced", 200), (50, "balanced", 60), (33, "uniform", 33)],
