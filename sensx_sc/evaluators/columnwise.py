@@ -161,13 +161,21 @@ class ColumnwiseEvaluator:
         change[:, wanted] = self.inner.steps(self._rows(x), target, cell, own, ends, of_own, at)
         return change
 
-    def one_at_a_time(self, x: Floats, target: int, features: Ints, values: Floats) -> Floats:
-        live = self._read(features)
+    def one_at_a_time(
+        self, x: Floats, target: Ints, cell: Ints, features: Ints, values: Floats
+    ) -> Floats:
+        q = np.empty(values.shape)
+        read = self._read(features)
+        if not read.all():
+            some, of = np.unique(cell[~read], return_inverse=True)
+            q[~read] = self.at(x[some], target[some])[of, None]
+        live = np.flatnonzero(read)
         own, moved = self._place[features[live]], values[live]
         if self._transform is not None:
-            rows = np.repeat(x[None], values.shape[1], axis=0)
-            rows[:, features[live]] = moved.T
-            moved = self._transform(rows)[:, own].T
-        q = np.repeat(self.at(x[None], np.array([target])), values.size).reshape(values.shape)
-        q[live] = self.inner.one_at_a_time(self._rows(x[None])[0], target, own, moved)
+            for c in np.unique(cell[live]):  # the columns that move are different ones
+                lines = np.flatnonzero(cell[live] == c)
+                rows = np.repeat(x[c][None], values.shape[1], axis=0)
+                rows[:, features[live[lines]]] = moved[lines].T
+                moved[lines] = self._transform(rows)[:, own[lines]].T
+        q[live] = self.inner.one_at_a_time(self._rows(x), target, cell[live], own, moved)
         return q

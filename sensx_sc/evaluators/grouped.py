@@ -101,5 +101,7 @@ class GroupedEvaluator:
         position = turn[:, self._member(free)]
         return self.dense.change(turn[:, chosen], x, target, cell, free, endpoint, position)
 
-    def one_at_a_time(self, x: Floats, target: int, features: Ints, values: Floats) -> Floats:
-        return self.inner.one_at_a_time(x, target, features, values)
+    def one_at_a_time(
+        self, x: Floats, target: Ints, cell: Ints, features: Ints, values: Floats
+    ) -> Floats:
+        return self.inner.one_at_a_time(x, target, cell, features, values)

@@ -15,8 +15,8 @@ from sensx_sc.companions.property_tables import (
     property_table,
     selectivity_table,
 )
-from sensx_sc.core.explain import progress_bar
-from sensx_sc.core.preparation import is_whole
+from sensx_sc.core.options import is_whole
+from sensx_sc.core.progress import progress_bar
 from sensx_sc.im._image_paths import image_paths
 from sensx_sc.im._stains import stains_or_default
 from sensx_sc.im.edits import EDITORS, ImageEditor
@@ -161,8 +161,10 @@ def property_gradient(
         len(explained),
     )
     paths = image_paths(array, named, stains=matrix, seed=seed)
-    with progress_bar(len(array) * len(paths), progress, "path") as advance:
-        followed = [follow(each, asked, n_placebos=n_placebos, advance=advance) for each in paths]
+    with progress_bar(len(array) * len(paths), 1, progress, unit="path") as shown:
+        followed = [
+            follow(each, asked, n_placebos=n_placebos, advance=shown.advance) for each in paths
+        ]
     groups = [names[k] for k in explained]
     paper = None
     if paper_compat:

@@ -20,13 +20,14 @@ from sensx_sc.companions.property_tables import (
 )
 from sensx_sc.companions.slopes import precise_evaluator, prepare_slopes
 from sensx_sc.core.arrays import UnreadRows, as_rows, column_range, pick_rows
-from sensx_sc.core.explain import progress_bar
-from sensx_sc.core.preparation import block_size, is_whole, outputs
+from sensx_sc.core.options import is_whole
+from sensx_sc.core.preparation import block_size, outputs
+from sensx_sc.core.progress import progress_bar
 from sensx_sc.logger import logger
 from sensx_sc.pp._selection import check_adata, pick_mask, pick_matrix
 from sensx_sc.settings import settings
 from sensx_sc.slots import check_free, put
-from sensx_sc.tl._sensx import _targets
+from sensx_sc.tl._targets import pick_targets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from sensx_sc.companions.population import Population
     from sensx_sc.companions.property_gradient import Followed
     from sensx_sc.core.arrays import Floats, Ints, Rows
-    from sensx_sc.core.preparation import Run
+    from sensx_sc.core.run import Run
     from sensx_sc.models.qoi import Qoi
     from sensx_sc.words import Precision
 
@@ -186,7 +187,7 @@ def property_gradient(
     )
     paths = cell_paths(named, population, cells)
     at_cells = outputs(rows, run, block_size("auto", adata.n_vars))
-    target_of, names = _targets(adata, target, cells, at_cells, run)
+    target_of, names = pick_targets(adata, target, cells, at_cells, run)
     explained, group = np.unique(target_of, return_inverse=True)
     asked = _asked(run, population, cells, target_of, group)
     logger.info(
@@ -197,8 +198,10 @@ def property_gradient(
         ", ".join(named),
         n_placebos,
     )
-    with progress_bar(len(cells) * len(paths), progress, "path") as advance:
-        followed = [follow(each, asked, n_placebos=n_placebos, advance=advance) for each in paths]
+    with progress_bar(len(cells) * len(paths), 1, progress, unit="path") as shown:
+        followed = [
+            follow(each, asked, n_placebos=n_placebos, advance=shown.advance) for each in paths
+        ]
     groups = [names[k] for k in explained]
     tables = {
         "table": property_table(followed, asked, groups, seed=population.seed),

@@ -96,10 +96,11 @@ def test_numbers_are_those_of_full_evaluation(evaluators: tuple[Any, Any], free:
         slow.steps(x, target, cell, free, endpoint, order, chosen),
         rtol=1e-9, atol=1e-12,
     )  # fmt: skip
-    values = rng.random((len(free), 3))
+    lines = np.repeat(np.arange(len(x)), len(free)), np.tile(free[::-1], len(x))
+    values = rng.random((len(lines[0]), 3))
     np.testing.assert_allclose(
-        fast.one_at_a_time(x[1], 1, free[::-1].copy(), values),
-        slow.one_at_a_time(x[1], 1, free[::-1].copy(), values),
+        fast.one_at_a_time(x, target, *lines, values),
+        slow.one_at_a_time(x, target, *lines, values),
         rtol=1e-9,
     )
     down, up = rng.random((2, 4, len(free))) * 0.2
