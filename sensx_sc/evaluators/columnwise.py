@@ -164,34 +164,18 @@ class ColumnwiseEvaluator:
     def one_at_a_time(
         self, x: Floats, target: Ints, cell: Ints, features: Ints, values: Floats
     ) -> Floats:
-        q = np.repeat(self.at(x, target)[cell, None], values.shape[1], axis=1)
-        live = self._read(features)
-        cells, columns, moved = cell[live], features[live], values[live]
+        q = np.empty(values.shape)
+        read = self._read(features)
+        if not read.all():
+            some, of = np.unique(cell[~read], return_inverse=True)
+            q[~read] = self.at(x[some], target[some])[of, None]
+        live = np.flatnonzero(read)
+        own, moved = self._place[features[live]], values[live]
         if self._transform is not None:
-            moved = self._each_transformed(x, cells, columns, moved)
-        own = self._place[columns]
-        q[live] = self.inner.one_at_a_time(self._rows(x), target, cells, own, moved)
+            for c in np.unique(cell[live]):  # the columns that move are different ones
+                lines = np.flatnonzero(cell[live] == c)
+                rows = np.repeat(x[c][None], values.shape[1], axis=0)
+                rows[:, features[live[lines]]] = moved[lines].T
+                moved[lines] = self._transform(rows)[:, own[lines]].T
+        q[live] = self.inner.one_at_a_time(self._rows(x), target, cell[live], own, moved)
         return q
-
-    def _each_transformed(self, x: Floats, cell: Ints, columns: Ints, values: Floats) -> Floats:
-        """Values (W, M) of single columns, as the model's: all columns of a row at a time."""
-        moved = np.empty_like(values)
-        again = _occurrence(cell * x.shape[1] + columns)
-        for turn in range(again.max(initial=-1) + 1):
-            some = again == turn
-            for m in range(values.shape[1]):
-                rows = x.copy()
-                rows[cell[some], columns[some]] = values[some, m]
-                made = self._rows(rows)
-                moved[some, m] = made[cell[some], self._place[columns[some]]]
-        return moved
-
-
-def _occurrence(keys: Ints) -> Ints:
-    """How often each key has come before."""
-    order = np.argsort(keys, kind="stable")
-    ordered = keys[order]
-    first = np.searchsorted(ordered, ordered)
-    count = np.empty(len(keys), dtype=np.int64)
-    count[order] = np.arange(len(keys)) - first
-    return count
