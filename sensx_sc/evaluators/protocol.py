@@ -145,7 +145,7 @@ class Evaluator(Protocol):
         x, target
             Inputs (C, n) and their targets (C,).
         cell, features
-            Which input and which of its features moves, (W,) each.
+            Which input and which of its features moves, (W,) each; no pair twice.
         values
             What it is given while all others stay, (W, M).
 

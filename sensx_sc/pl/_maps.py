@@ -114,7 +114,7 @@ def label_of(name: str, params: Any) -> str:
 
 def colour_bar(ax: Axes, drawn: Any, label: str) -> None:
     """A small colour bar beside the Axes."""
-    bar = ax.figure.colorbar(drawn, ax=ax, pad=0.02, fraction=0.046)
+    bar: Any = ax.figure.colorbar(drawn, ax=ax, pad=0.02, fraction=0.046)
     bar.set_label(label, fontsize=8)
     bar.ax.tick_params(labelsize=7)
     if not bar.norm.__class__.__name__.startswith("Log"):
