@@ -64,7 +64,9 @@ def mask(
     'top 1'
     """
     values = pick_map(result, name, obs=obs, tile=tile)
-    top: np.ndarray = top_features(np.asarray(values.data, dtype=np.float64), k, ranked=name.startswith("rank"))
+    top: np.ndarray = top_features(
+        np.asarray(values.data, dtype=np.float64), k, ranked=name.startswith("rank")
+    )
     if top.ndim == 3:
         top = np.asarray(top.any(axis=0))
     if not 0 <= dim <= 1:

@@ -9,7 +9,13 @@ import torch
 from torch import Tensor, fx, nn
 
 from sensx_sc.evaluators.graph.layers import normalization
-from sensx_sc.evaluators.graph.operations import DROPOUTS, SAME_MODULES, argument, name_of
+from sensx_sc.evaluators.graph.operations import (
+    DROPOUTS,
+    SAME_MODULES,
+    argument,
+    is_switched_off,
+    name_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -175,7 +181,7 @@ class _Path:
             return None
         name = name_of(node.target)
         if name in DROPOUTS:
-            return "same" if node.kwargs.get("training") is False else None
+            return "same" if is_switched_off(node.args, node.kwargs) else None
         if name in ("relu", "relu_"):
             return 0.0
         if name in ("leaky_relu", "leaky_relu_"):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch._ops import OpOverload
 from torch.nn import functional
 
 if TYPE_CHECKING:
@@ -136,12 +137,30 @@ def name_of(target: Any) -> str:
     """The one name of a function or method; empty if it is not known. In place: with a ``_``."""
     if target in _NAMES:
         return _NAMES[target]
+    if isinstance(target, OpOverload):
+        return _name_in_aten(target)
     if not isinstance(target, str):
         target = getattr(target, "__name__", "")
         if not is_in_place(target):
             return ""
     stem = target.removesuffix("_") if target[-1:] == "_" != target[-2:-1] else target
     return f"{_SYNONYMS.get(stem, stem)}{target[len(stem) :]}"
+
+
+def _name_in_aten(target: OpOverload) -> str:
+    """The name of what exported programs call, where its arguments are those of torch's function."""
+    space, _, name = target._schema.name.partition("::")
+    stem = name.removesuffix("_")
+    stem = _SYNONYMS.get(stem, stem)
+    known = stem in ELEMENTWISE | LAYERS | MOVES | DROPOUTS
+    if space != "aten" or not known:
+        return ""
+    return f"{stem}_" if name.endswith("_") else stem
+
+
+def is_switched_off(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether a dropout lets everything pass."""
+    return argument(args, kwargs, 2, "training", kwargs.get("train", True)) is False
 
 
 def is_in_place(name: str) -> bool:

@@ -235,7 +235,7 @@ def _result(
     if isinstance(first, tuple) and name in ("getitem", "add"):
         return call(*args)
     if name in operations.DROPOUTS:
-        return first if kwargs.get("training") is False else None
+        return first if operations.is_switched_off(args, kwargs) else None
     if name in operations.COPIES:
         return first
     if name in operations.CASTS:

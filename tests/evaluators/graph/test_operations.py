@@ -9,7 +9,13 @@ import pytest
 import torch
 from torch.nn import functional
 
-from sensx_sc.evaluators.graph.operations import BATCH, is_in_place, leaves_rows_apart, name_of
+from sensx_sc.evaluators.graph.operations import (
+    BATCH,
+    is_in_place,
+    is_switched_off,
+    leaves_rows_apart,
+    name_of,
+)
 
 X = object()
 ALL = slice(None)
@@ -97,3 +103,39 @@ def test_in_place(name: str) -> None:
 @pytest.mark.parametrize("name", ["add", "__add__", "__getitem__", "__invert__", ""])
 def test_not_in_place(name: str) -> None:
     assert not is_in_place(name)
+
+
+ATEN = {
+    torch.ops.aten.linear.default: "linear",
+    torch.ops.aten.add.Tensor: "add",
+    torch.ops.aten.log1p.default: "log1p",
+    torch.ops.aten.relu_.default: "relu_",
+    torch.ops.aten.sum.dim_IntList: "sum",
+    torch.ops.aten.dropout.default: "dropout",
+    # whose arguments are in another order, or which are not known
+    torch.ops.aten.embedding.default: "",
+    torch.ops.aten.batch_norm.default: "",
+    torch.ops.aten.slice.Tensor: "",
+}
+
+
+@pytest.mark.parametrize("target", ATEN, ids=str)
+def test_names_of_what_exported_programs_call(target: Any) -> None:
+    assert name_of(target) == ATEN[target]
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "expected"),
+    [
+        ((X, 0.5, False), {}, True),
+        ((X,), {"training": False}, True),
+        ((X, 0.5), {"train": False}, True),
+        ((X, 0.5), {}, False),
+        ((X, 0.5, True), {}, False),
+        ((X,), {"training": X}, False),
+    ],
+)
+def test_dropouts_that_are_switched_off(
+    args: tuple[Any, ...], kwargs: dict[str, Any], expected: bool
+) -> None:
+    assert is_switched_off(args, kwargs) is expected

@@ -41,3 +41,19 @@ def test_what_is_in_training_is_no_part_of_a_stem(layer: nn.Module) -> None:
     with pytest.raises(NoStemError, match=type(layer).__name__):
         found(module.train())
     assert found(module.eval()).width == 3
+
+
+@pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.` is deprecated:FutureWarning")
+@pytest.mark.parametrize("name", ["paper", "log1p first", "relu in place", "sums and means"])
+def test_an_exported_program_has_the_stem_of_its_module(name: str) -> None:
+    module = built(name)
+    shapes = [{0: torch.export.Dim("rows", min=2)}]
+    example = torch.rand(4, N, dtype=torch.float64)
+    if name in ("sums and means", "log1p first"):  # the methods of their lambda have one input
+        shapes = {"rows": shapes[0]}
+    exported = torch.export.export(module, (example,), dynamic_shapes=shapes).module()
+    stem, own = found(exported), found(module)
+    assert stem.width == own.width
+    assert (stem.bends is None) == (own.bends is None)
+    rows = torch.rand(5, N, dtype=torch.float64)
+    torch.testing.assert_close(stem.outputs(stem.states(rows)), module(rows).reshape(5, -1))
