@@ -148,7 +148,7 @@ def name_of(target: Any) -> str:
 
 
 def _name_in_aten(target: OpOverload) -> str:
-    """The name of what exported programs call, where its arguments are those of torch's function."""
+    """The name of what exported programs call, if it takes the arguments of torch's function."""
     space, _, name = target._schema.name.partition("::")
     stem = name.removesuffix("_")
     stem = _SYNONYMS.get(stem, stem)
