@@ -76,8 +76,7 @@ def colours(
     size = np.abs(values[np.isfinite(values)])
     top = float(np.quantile(size, quantile)) if size.size else 1.0
     top = top if top > 0 else float(size.max(initial=0.0)) or 1.0
-    palette = colormaps[cmap or ("RdBu_r" if signed else "viridis")].copy()
-    palette.set_bad(MISSING)
+    palette = colormaps[cmap or ("RdBu_r" if signed else "viridis")].with_extremes(bad=MISSING)
     return palette, Normalize(-top if signed else 0.0, top)
 
 
@@ -117,10 +116,8 @@ def colour_bar(ax: Axes, drawn: Any, label: str) -> None:
     bar: Any = ax.figure.colorbar(drawn, ax=ax, pad=0.02, fraction=0.046)
     bar.set_label(label, fontsize=8)
     bar.ax.tick_params(labelsize=7)
-    if not bar.norm.__class__.__name__.startswith("Log"):
-        bar.formatter.set_powerlimits((-3, 4))
-        bar.ax.yaxis.get_offset_text().set_fontsize(7)
-        bar.update_ticks()
+    bar.ax.ticklabel_format(axis="y", scilimits=(-3, 4))
+    bar.ax.yaxis.get_offset_text().set_fontsize(7)
 
 
 def bare(ax: Axes) -> None:

@@ -106,9 +106,8 @@ def spot_table(result: Any, color: str) -> pd.DataFrame:
     for k, (axis, first) in enumerate((("y", "y0"), ("x", "x0"))):
         told = result.attrs["grid"][axis]
         corner = result.coords[first]
-        corner = (
-            corner.sel(tile="C") if "C" in corner.coords["tile"].values else corner.mean("tile")
-        )
+        own = "C" in corner.coords["tile"].values
+        corner = corner.sel(tile="C") if own else corner.mean("tile")
         place[axis] = (corner.values + told["offset"] + size[k] / 2) * told["step"]
     values = result[color]
     others = [dim for dim in values.dims if dim != "obs"]
