@@ -106,7 +106,7 @@ def overlay(
     axes.imshow(coloured, extent=grid_of(shown_map).extent, interpolation="nearest")
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
-    colour_bar(axes, ScalarMappable(norm, palette), label_of(name, attribution.attrs.get("params")))
+    colour_bar(axes, ScalarMappable(norm, palette), label_of(name, attribution.attrs))
     if scale_bar is not None:
         _draw_scale(axes, scale_bar, mpp if mpp is not None else image.attrs.get("mpp"))
     bare(axes)
