@@ -39,6 +39,7 @@ def make_dataset(
     variables: dict[str, Any] = {}
     coords: dict[str, Any] = {"obs": list(inputs.names)}
     attrs = {name: image.attrs[name] for name in _OF_IMAGES if name in image.attrs}
+    of_values = {**attrs, "qoi": params["qoi"]}
     first = 0
     for part, suffix in ((coarse, COARSE), (features, "")):
         if part is None:
@@ -48,7 +49,7 @@ def make_dataset(
         for name, array in results.arrays.items():
             columns = array[:, first : first + part.n]
             shaped = columns.reshape(len(inputs.names), *part.shape)
-            variables[f"{name}{suffix}"] = (dims, shaped, attrs | part.attrs)
+            variables[f"{name}{suffix}"] = (dims, shaped, of_values | part.attrs)
         first += part.n
         coords |= {names[name]: values for name, values in part.coords.items()}
         if part.labels is not None:

@@ -10,6 +10,8 @@ from sensx_sc.get._stored import quoted
 from sensx_sc.pl._marks import MISSING, quantity
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import xarray as xr
     from matplotlib.axes import Axes
     from matplotlib.colors import Normalize
@@ -38,7 +40,6 @@ def pick_map(
 
     if isinstance(result, xr.Dataset):
         values = to_pixels(result, name)
-        values.attrs |= {"params": result.attrs.get("params", {})}
     elif isinstance(result, xr.DataArray):
         values = spread(result)
     else:
@@ -76,8 +77,7 @@ def colours(
     size = np.abs(values[np.isfinite(values)])
     top = float(np.quantile(size, quantile)) if size.size else 1.0
     top = top if top > 0 else float(size.max(initial=0.0)) or 1.0
-    palette = colormaps[cmap or ("RdBu_r" if signed else "viridis")].copy()
-    palette.set_bad(MISSING)
+    palette = colormaps[cmap or ("RdBu_r" if signed else "viridis")].with_extremes(bad=MISSING)
     return palette, Normalize(-top if signed else 0.0, top)
 
 
@@ -98,9 +98,9 @@ def as_picture(image: xr.DataArray) -> NDArray[np.float64]:
     return np.clip(np.nan_to_num(shown / scale), 0, 1)
 
 
-def label_of(name: str, params: Any) -> str:
-    """What a colour bar says."""
-    q = quantity(params) if isinstance(params, dict) else "q"
+def label_of(name: str, attrs: Mapping[Any, Any]) -> str:
+    """What a colour bar says, given the attributes of what is drawn."""
+    q = quantity(attrs)
     base = name.removesuffix("_coarse")
     words = {
         "value": f"|change in {q}| per unit",
@@ -114,13 +114,14 @@ def label_of(name: str, params: Any) -> str:
 
 def colour_bar(ax: Axes, drawn: Any, label: str) -> None:
     """A small colour bar beside the Axes."""
+    from matplotlib.colors import LogNorm
+
     bar: Any = ax.figure.colorbar(drawn, ax=ax, pad=0.02, fraction=0.046)
     bar.set_label(label, fontsize=8)
     bar.ax.tick_params(labelsize=7)
-    if not bar.norm.__class__.__name__.startswith("Log"):
-        bar.formatter.set_powerlimits((-3, 4))
-        bar.ax.yaxis.get_offset_text().set_fontsize(7)
-        bar.update_ticks()
+    if not isinstance(drawn.norm, LogNorm):
+        bar.ax.ticklabel_format(axis="y", scilimits=(-3, 4))
+    bar.ax.yaxis.get_offset_text().set_fontsize(7)
 
 
 def bare(ax: Axes) -> None:

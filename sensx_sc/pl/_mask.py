@@ -64,11 +64,10 @@ def mask(
     'top 1'
     """
     values = pick_map(result, name, obs=obs, tile=tile)
-    top: np.ndarray = top_features(
+    found = top_features(
         np.asarray(values.data, dtype=np.float64), k, ranked=name.startswith("rank")
     )
-    if top.ndim == 3:
-        top = np.asarray(top.any(axis=0))
+    top = np.asarray(found.any(axis=0)) if found.ndim == 3 else found
     if not 0 <= dim <= 1:
         msg = f"`dim` must lie between 0 and 1; got {dim!r}."
         raise ValueError(msg)

@@ -92,23 +92,21 @@ def overlay(
     shown_image = image.sel(x=slice(left, right), y=slice(top, bottom))
     shown_map = attribution.sel(x=slice(left, right), y=slice(top, bottom))
     if 0 in shown_image.shape or 0 in shown_map.shape:
-        msg = (
-            f"`crop` ({left:g}, {right:g}, {top:g}, {bottom:g}) holds nothing of the image or map."
-        )
+        told = ", ".join(f"{edge:g}" for edge in (left, right, top, bottom))
+        msg = f"`crop` ({told}) holds nothing of the image or of the map."
         raise ValueError(msg)
     values = np.asarray(shown_map.data, dtype=np.float64)
     palette, norm = colours(values, signed=signed, quantile=quantile, cmap=cmap or _colours(signed))
     (axes,), _ = panels(1, ax, width=6.0, height=4.8)
-    axes.imshow(
-        as_picture(shown_image), extent=grid_of(shown_image).extent, interpolation="nearest"
-    )
+    picture = as_picture(shown_image)
+    axes.imshow(picture, extent=grid_of(shown_image).extent, interpolation="nearest")
     strength = np.clip(np.abs(np.nan_to_num(values)) / norm.vmax, 0, 1) if alpha_by_value else 1.0
     coloured = palette(norm(np.nan_to_num(values)))
     coloured[..., 3] = np.where(np.isnan(values), 0.0, alpha * strength)
     axes.imshow(coloured, extent=grid_of(shown_map).extent, interpolation="nearest")
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
-    colour_bar(axes, ScalarMappable(norm, palette), label_of(name, attribution.attrs.get("params")))
+    colour_bar(axes, ScalarMappable(norm, palette), label_of(name, attribution.attrs))
     if scale_bar is not None:
         _draw_scale(axes, scale_bar, mpp if mpp is not None else image.attrs.get("mpp"))
     bare(axes)

@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 
 from sensx_sc.get._stored import quoted
-from sensx_sc.pl._embedding import draw_categories, draw_numbers
-from sensx_sc.pl._maps import SIGNED, as_picture, bare, label_of
-from sensx_sc.pl._marks import STATUS_COLOURS
+from sensx_sc.pl._maps import SIGNED, as_picture, bare, colour_bar, label_of
+from sensx_sc.pl._marks import MISSING, STATUS_COLOURS, group_colours
 from sensx_sc.pl._panels import panels
 
 if TYPE_CHECKING:
@@ -72,15 +71,29 @@ def spatial(
         from sensx_sc.im._grid import grid_of
 
         axes.imshow(as_picture(image), extent=grid_of(image).extent, alpha=0.5)
+    missing = table["color"].isna()
+    _spots(axes, table[missing], facecolors=MISSING, label=f"no value ({missing.sum()})")
+    there = table[~missing]
     if table["color"].dtype == object:
-        draw_categories(axes, table, STATUS_COLOURS if color == "status" else None)
-    else:
-        label = "delta* (fraction of the range of values)" if color == "delta_star" else (
-            label_of(color, result.attrs.get("params"))
+        names = sorted(there["color"].unique())
+        palette = STATUS_COLOURS if color == "status" else group_colours(names)
+        for name in names:
+            part = there[there["color"] == name]
+            words = f"{name.replace('_', '-') if color == 'status' else name} ({len(part)})"
+            _spots(axes, part, facecolors=palette[name], label=words)
+    elif len(there):
+        values = there["color"].to_numpy(dtype=np.float64)
+        norm = _norm(values, color)
+        signed = color in SIGNED
+        drawn = _spots(axes, there, array=values, cmap="RdBu_r" if signed else "viridis", norm=norm)
+        colour_bar(axes, drawn, _label(color, result))
+    if missing.any() or table["color"].dtype == object:
+        axes.legend(
+            handles=_handles(axes), loc="upper center", bbox_to_anchor=(0.5, 0.0), frameon=False,
+            fontsize=8, ncols=3,
         )  # fmt: skip
-        log = color == "delta_star" and bool((table["color"] > 0).any())
-        draw_numbers(axes, table, label, log=log, signed=color in SIGNED)
     axes.set_aspect("equal")
+    axes.autoscale_view()
     if image is None and not axes.yaxis_inverted():
         axes.invert_yaxis()
     axes.set_title(color.replace("_star", "*"), fontsize=10)
@@ -88,8 +101,56 @@ def spatial(
     return axes
 
 
+def _spots(ax: Axes, table: pd.DataFrame, **how: Any) -> Any:
+    """Circles of the size of a spot."""
+    from matplotlib.collections import EllipseCollection
+
+    size = table["size"].to_numpy()
+    drawn = EllipseCollection(
+        size, size, np.zeros(len(table)), units="xy", offsets=table[["x", "y"]].to_numpy(),
+        offset_transform=ax.transData, linewidths=0, **how,
+    )  # fmt: skip
+    ax.add_collection(drawn)
+    centres = table[["x", "y"]].to_numpy()
+    ax.update_datalim(np.concatenate([centres - size[:, None] / 2, centres + size[:, None] / 2]))
+    return drawn
+
+
+def _handles(ax: Axes) -> list[Any]:
+    """Dots for the legend, of what has spots."""
+    from matplotlib.lines import Line2D
+
+    handles = []
+    for drawn in ax.collections:
+        label, shown = str(drawn.get_label()), np.asarray(drawn.get_offsets())
+        if len(shown) and not label.startswith("_"):
+            colour: Any = drawn.get_facecolor()
+            handles.append(
+                Line2D([], [], linestyle="", marker="o", color=tuple(colour[0]), label=label)
+            )
+    return handles
+
+
+def _norm(values: np.ndarray, color: str) -> Any:
+    from matplotlib.colors import LogNorm, Normalize
+
+    low, high = float(values.min()), float(values.max())
+    if color == "delta_star" and low > 0:
+        return LogNorm(low, high) if low < high else LogNorm(low / 2, high * 2)
+    if color in SIGNED:
+        top = max(abs(low), abs(high)) or 1.0
+        return Normalize(-top, top)
+    return Normalize(low if color == "qoi" else min(0.0, low), high)
+
+
+def _label(color: str, result: xr.Dataset) -> str:
+    if color == "delta_star":
+        return "delta* (fraction of the range of values)"
+    return label_of(color, result[color].attrs or result.attrs.get("params", {}))
+
+
 def spot_table(result: Any, color: str) -> pd.DataFrame:
-    """Return ``cell, x, y, color`` of each spot: the centre of its own tile and its value."""
+    """Return ``obs, x, y, size, color`` of each spot: where its own tile is, and its value."""
     import xarray as xr
 
     if not isinstance(result, xr.Dataset):
@@ -106,9 +167,8 @@ def spot_table(result: Any, color: str) -> pd.DataFrame:
     for k, (axis, first) in enumerate((("y", "y0"), ("x", "x0"))):
         told = result.attrs["grid"][axis]
         corner = result.coords[first]
-        corner = (
-            corner.sel(tile="C") if "C" in corner.coords["tile"].values else corner.mean("tile")
-        )
+        own = "C" in corner.coords["tile"].values
+        corner = corner.sel(tile="C") if own else corner.mean("tile")
         place[axis] = (corner.values + told["offset"] + size[k] / 2) * told["step"]
     values = result[color]
     others = [dim for dim in values.dims if dim != "obs"]
@@ -123,4 +183,7 @@ def spot_table(result: Any, color: str) -> pd.DataFrame:
     elif column.dtype.kind in "biu":
         column = column.astype(np.float64)
     names = result.coords["obs"].values
-    return pd.DataFrame({"cell": names, "x": place["x"], "y": place["y"], "color": column})
+    step = result.attrs["grid"]["y"]["step"]
+    return pd.DataFrame(
+        {"obs": names, "x": place["x"], "y": place["y"], "size": 0.9 * size[0] * step}
+    ).assign(color=column)

@@ -85,7 +85,7 @@ def tile(
     for line in lines:
         axes.axhline(line, color="white", linewidth=0.6, linestyle=":")
         axes.axvline(line, color="white", linewidth=0.6, linestyle=":")
-    colour_bar(axes, drawn, label_of(name, values.attrs.get("params")))
+    colour_bar(axes, drawn, label_of(name, values.attrs))
     axes.set_title("" if obs is None else str(obs), fontsize=10)
     bare(axes)
     return axes
@@ -143,5 +143,5 @@ def channels(
         drawn = each.imshow(one, cmap=palette, norm=norm, interpolation="nearest")
         each.set_title(title, fontsize=10)
         bare(each)
-    colour_bar(axes[-1], drawn, label_of(name, values.attrs.get("params")))
+    colour_bar(axes[-1], drawn, label_of(name, values.attrs))
     return one_or_all(axes)
