@@ -208,7 +208,8 @@ def _precision(x: Floats, target: int, key: int, found: Calibration, run: Run) -
     if found.status not in ATTRIBUTED:
         return next(iter(run.evaluators)), np.nan
     rows = probe_steps(x, found.delta_star, run.domain, run.design, seed=run.options.seed, key=key)
-    return choose_precision(rows, target, run.evaluators, run.options.precision)
+    grain = 0.0 if run.reduced is None else run.reduced.grain
+    return choose_precision(rows, target, run.evaluators, run.options.precision, grain=grain)
 
 
 def _walkers(

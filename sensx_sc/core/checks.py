@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sensx_sc.core.sampling import cell_key, uniforms
 from sensx_sc.core.walks import place
+from sensx_sc.models.qoi import is_independent
 
 if TYPE_CHECKING:
     from sensx_sc.core.arrays import Floats
     from sensx_sc.core.domain import Domain
     from sensx_sc.evaluators.protocol import Evaluator
+    from sensx_sc.models.model import Model
 
 _SAME = 1e-5  # relative difference of outputs that a repeated call may show
 _ELSEWHERE = 1e-2  # and a call in another batch: half precision stays far below
 _SMALLEST = 1e-12  # outputs below this are rounding
+_RANGE = 1e-5  # that probabilities may be beyond 0 and 1
+_ADD_UP = 1e-4  # from a sum of 1
 _N_CELLS, _N_POINTS = 4, 8
 
 
@@ -64,7 +69,7 @@ def check_names(
 
 def check_model(
     x: Floats, domain: Domain, evaluator: Evaluator, *, seed: int, mark: bool = False
-) -> None:
+) -> Floats:
     """Call the model twice on the same rows, then once more at other places of other batches.
 
     Parameters
@@ -73,6 +78,10 @@ def check_model(
         Some inputs, (C, n); the first few and random points of the domain are tried.
     mark
         Rows on which the model raises are left out.
+
+    Returns
+    -------
+    Its outputs for those rows, (B, K).
 
     Raises
     ------
@@ -111,6 +120,7 @@ def check_model(
             f"{moved:.3g} when the rows were given in another order. It must treat rows one by one."
         )
         raise ValueError(msg)
+    return first
 
 
 def _works(evaluator: Evaluator, row: Floats) -> bool:
@@ -119,6 +129,36 @@ def _works(evaluator: Evaluator, row: Floats) -> bool:
     except Exception:  # noqa: BLE001 - a model may raise anything
         return False
     return True
+
+
+def check_outputs(model: Model, outputs: Floats) -> None:
+    """Hold outputs (B, K) against what they are said to be.
+
+    Raises
+    ------
+    ValueError
+        Probabilities that are none.
+    """
+    known = outputs[np.isfinite(outputs)]
+    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
+    if model.kind == "probability" and not -_RANGE <= low <= high <= 1 + _RANGE:
+        msg = (
+            f"the outputs of {model.name} are said to be probabilities, but lie from {low:.4g} to "
+            f"{high:.4g}: tell what they are with sx.models.as_model(model, outputs='logit' or "
+            "'value')."
+        )
+        raise ValueError(msg)
+    whole = outputs.shape[1] > 1 and np.isfinite(outputs).all()
+    if model.kind == "logit" and whole and not is_independent(model):
+        sums = np.abs(outputs.sum(axis=1) - 1.0).max()
+        if low >= 0 and high <= 1 and sums < _ADD_UP and np.ptp(outputs, axis=0).any():
+            warnings.warn(
+                f"the outputs of {model.name} are taken for logits, but are positive and add up to "
+                "1 in every row: if its forward ends in a softmax, say so with "
+                "sx.models.as_model(model, outputs='probability').",
+                UserWarning,
+                stacklevel=4,
+            )
 
 
 def _difference(a: Floats, b: Floats) -> float:

@@ -26,6 +26,7 @@ HARMLESS = 1e-3
 """Rounding of this share of the mean step leaves the values of live features unharmed."""
 _STEPS = 16
 _POINTS = 4
+_JITTERS = 4
 _SHARE_OF_TAU = 1e-2
 
 
@@ -52,13 +53,24 @@ def probe_steps(
     return rows
 
 
-def noise_floor(rows: Floats, target: int, evaluator: Evaluator) -> float:
-    """Largest difference between evaluations of the same rows at other places of other batches."""
+def noise_floor(rows: Floats, target: int, evaluator: Evaluator, *, grain: float = 0.0) -> float:
+    """Largest difference between evaluations of the same rows at other places of other batches.
+
+    Parameters
+    ----------
+    grain
+        Relative rounding inside a model that computes in reduced precision. Each row is then
+        evaluated a few more times with its values moved by as much: what that makes of the
+        response is what rounding makes of it.
+    """
     once, again = _twice(rows, target, evaluator)
     # At least the rounding of the response itself, unless it is constant zero.
     known = np.isfinite(once) & np.isfinite(again)
     spacing = float(np.spacing(np.abs(once[known]).max(initial=0.0)))
-    return max(float(np.abs(once - again)[known].max(initial=0.0)), spacing)
+    moved = moved_differences(rows, target, evaluator, grain) if grain else np.zeros(0)
+    moved = moved[np.isfinite(moved)]
+    largest = float(np.abs(once - again)[known].max(initial=0.0))
+    return max(largest, spacing, float(moved.max(initial=0.0)))
 
 
 def repeated_differences(rows: Floats, target: int, evaluator: Evaluator) -> Floats:
@@ -66,6 +78,16 @@ def repeated_differences(rows: Floats, target: int, evaluator: Evaluator) -> Flo
     once, again = _twice(rows, target, evaluator)
     with np.errstate(invalid="ignore"):
         return np.abs(once - again)
+
+
+def moved_differences(rows: Floats, target: int, evaluator: Evaluator, grain: float) -> Floats:
+    """What moving all values of rows by their rounding makes of the response, (4 B,)."""
+    targets = np.full(len(rows), target)
+    once = evaluator.at(rows, targets)
+    u = np.random.default_rng(0).uniform(-1.0, 1.0, size=(_JITTERS, *rows.shape))
+    with np.errstate(invalid="ignore"):
+        each = [np.abs(evaluator.at(rows * (1.0 + grain * v), targets) - once) for v in u]
+    return np.concatenate(each)
 
 
 def _twice(rows: Floats, target: int, evaluator: Evaluator) -> tuple[Floats, Floats]:
@@ -84,6 +106,8 @@ def choose_precision(
     target: int,
     candidates: Mapping[str, Evaluator],
     precision: Precision,
+    *,
+    grain: float = 0.0,
 ) -> tuple[str, float]:
     """The type for one input's walks, and its noise floor.
 
@@ -95,20 +119,22 @@ def choose_precision(
         Evaluators by type, the model's preferred type first.
     precision
         What the caller asked for.
+    grain
+        As in :func:`noise_floor`.
 
     Returns
     -------
     ``"float32"`` or ``"float64"``, and the floor in units of q.
     """
     chosen = next(iter(candidates)) if precision == "auto" else precision
-    floor = noise_floor(rows, target, candidates[chosen])
+    floor = noise_floor(rows, target, candidates[chosen], grain=grain)
     if chosen == "float64" or "float64" not in candidates:
         return chosen, floor
     exact = _steps(rows, target, candidates["float64"])
     lost = np.abs(_steps(rows, target, candidates["float32"]) - exact)
     floor = max(floor, float(lost[np.isfinite(lost)].max(initial=0.0)))
     if precision == "auto" and not floor <= HARMLESS * np.abs(exact).mean():
-        return "float64", noise_floor(rows, target, candidates["float64"])
+        return "float64", noise_floor(rows, target, candidates["float64"], grain=grain)
     return chosen, floor
 
 

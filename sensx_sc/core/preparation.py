@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from sensx_sc.core.arrays import dense
 from sensx_sc.core.calibration import delta_grid
-from sensx_sc.core.checks import check_model, check_names
+from sensx_sc.core.checks import check_model, check_names, check_outputs
 from sensx_sc.core.domain import admit, clip, make_domain
 from sensx_sc.core.gradients import why_no_gradients
 from sensx_sc.core.group_norms import why_not_comparable
@@ -21,7 +22,10 @@ from sensx_sc.core.sampling import cell_key, make_design, uniforms
 from sensx_sc.core.trial import ready_model, trial_inputs
 from sensx_sc.core.walks import place
 from sensx_sc.evaluators.choose import choose_evaluator, for_groups
+from sensx_sc.evaluators.full_precision import full_precision
 from sensx_sc.evaluators.gradient.gradients import Gradients
+from sensx_sc.evaluators.reduced_precision import reduced_precision
+from sensx_sc.logger import logger
 from sensx_sc.models.held import HoldsCovariates
 from sensx_sc.models.model import Announces, ChecksRows
 from sensx_sc.models.qoi import make_response
@@ -31,7 +35,6 @@ from sensx_sc.words import OUT_OF_DOMAIN
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import torch
     from numpy.typing import ArrayLike
 
     from sensx_sc.core.arrays import Floats, Rows
@@ -124,7 +127,18 @@ def prepare(
     probes = _probes(trial[:2], domain)
     evaluators, why = _evaluators(response, batch_size, options.precision, probes, domain)
     evaluator = next(iter(evaluators.values()))
-    check_model(trial, domain, evaluator, seed=options.seed, mark=mark)
+    at = check_model(trial, domain, evaluator, seed=options.seed, mark=mark)
+    check_outputs(response.model, at)
+    reduced = reduced_precision(response.model, probes[:2])
+    if reduced is not None:
+        logger.warning(
+            "sensx: %s computes in %s inside, so its response is only known to about %.1g of its "
+            "size; effects below the noise floor of a cell are marked. Let it compute in float32 "
+            "(no .half(), no autocast) for finer ones.",
+            response.model.name,
+            reduced.name,
+            reduced.grain,
+        )
     gradients, reason = _gradients(
         response, evaluators, trial[:2], domain, batch_size, options, mark=mark
     )
@@ -143,6 +157,7 @@ def prepare(
         trial,
         fine,
         int(within_top),
+        reduced,
     )
 
 
@@ -212,12 +227,28 @@ def _evaluators(
     for name in available:
         dtype: np.dtype[np.floating] = np.dtype(name)
         together = _rows(batch_size, probes.shape[1] * dtype.itemsize)
+        if made and not _runs(response, name, probes[:1]):
+            continue
         made[name], reason = found = choose_evaluator(response, dtype, together, probes)
         if domain.groups is not None:
             label = domain.groups.label
             made[name], reason = for_groups(*found, response, together, label)
         why = why or reason
     return made, why
+
+
+def _runs(response: Response, name: str, x: Floats) -> bool:
+    """Whether a model runs on another type of rows: one that casts inside may not."""
+    dtype = torch.float32 if name == "float32" else torch.float64
+    # It may raise anything; the first type is there.
+    try:
+        with full_precision():
+            response.model.outputs(
+                torch.as_tensor(x, dtype=dtype, device=response.model.device(dtype))
+            )
+    except Exception:  # noqa: BLE001
+        return False
+    return True
 
 
 def _gradients(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sensx_sc.core.sampling import Design
     from sensx_sc.evaluators.gradient.gradients import Gradients
     from sensx_sc.evaluators.protocol import Evaluator
+    from sensx_sc.evaluators.reduced_precision import Reduced
     from sensx_sc.models.qoi import Response
     from sensx_sc.words import OutOfDomain
 
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 class Run:
     """Everything that is settled before the first input is explained.
 
-    ``trial`` holds up to four inputs on which the model works, (T, n).
+    ``trial`` holds up to four inputs on which the model works, (T, n); ``reduced`` the coarse type
+    that the model was seen to compute in, if any.
     """
 
     response: Response
@@ -44,6 +46,7 @@ class Run:
     trial: Floats
     within: Groups | None = None
     within_top: int = 1
+    reduced: Reduced | None = None
 
     @property
     def n_features(self) -> int:
@@ -111,4 +114,5 @@ class Run:
             "out_of_domain": self.out_of_domain,
             "evaluator": next(iter(self.evaluators.values())).name,
             "rows_a_batch": rows,
+            "reduced_precision": None if self.reduced is None else self.reduced.name,
         }

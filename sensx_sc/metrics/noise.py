@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import binom
 
-from sensx_sc.core.precision import repeated_differences
+from sensx_sc.core.precision import moved_differences, repeated_differences
 from sensx_sc.core.sampling import cell_key, endpoints, orders
 from sensx_sc.core.walks import place
 from sensx_sc.metrics.recording import walk_input
@@ -78,8 +78,9 @@ def noise_level(cells: Explained, i: int) -> NoiseLevel:
     """Measure the noise of the response at rows that walks of input ``i`` go through.
 
     Identical rows are evaluated at other places of other batches, and the steps between them in
-    both types of rows where the walks are made in single precision. What exceeds the threshold
-    among these differences bounds the rate.
+    both types of rows where the walks are made in single precision. A model that computes in
+    reduced precision inside is also asked for rows that are moved by its rounding. What exceeds the
+    threshold among these differences bounds the rate.
     """
     evaluator = cells.evaluator_of(i)
     before, after = _steps(cells, i)
@@ -87,6 +88,9 @@ def noise_level(cells: Explained, i: int) -> NoiseLevel:
     rows = np.concatenate([before, after])
     # A step is the difference of two evaluations: so are two of one row.
     noise = repeated_differences(rows, int(cells.target[i]), evaluator)
+    if (reduced := cells.run.reduced) is not None:
+        inside = moved_differences(rows, int(cells.target[i]), evaluator, reduced.grain)
+        noise = np.concatenate([noise, inside])
     exact = cells.run.evaluators.get("float64")
     if evaluator.dtype == np.float32 and exact is not None:
         single = evaluator.at(after, target) - evaluator.at(before, target)

@@ -9,6 +9,7 @@ from sensx_sc.models.chain import Chain, Each
 from sensx_sc.models.deepspot import DeepSpot
 from sensx_sc.models.image_classifier import ImageClassifier
 from sensx_sc.models.model import Model
+from sensx_sc.models.quantities import Distance, Margin
 from sensx_sc.models.remote import Remote
 from sensx_sc.models.scvi_model import Scvi
 
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
 __all__ = [
     "Chain",
     "DeepSpot",
+    "Distance",
     "Each",
     "ExpressionMLP",
     "ImageClassifier",
+    "Margin",
     "Model",
     "Remote",
     "Scvi",

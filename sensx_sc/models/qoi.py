@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
+from sensx_sc.models.quantities import Quantity
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -104,7 +106,7 @@ def make_response(model: Model, qoi: Qoi | Callable[[Floats], Any] = "auto") -> 
         An unknown quantity, or a probability of a model that has none.
     """
     if callable(qoi):
-        return Response(model, qoi)
+        return Response(model, qoi.bound(model) if isinstance(qoi, Quantity) else qoi)
     if qoi not in QOIS:
         msg = f"`qoi` must be one of {QOIS} or a callable on the outputs; got {qoi!r}."
         raise ValueError(msg)
@@ -152,7 +154,8 @@ def resolve_target(
         if target is not None:
             msg = "`target` has no meaning beside a callable `qoi`, which sees all outputs."
             raise ValueError(msg)
-        return np.zeros(n_cells, dtype=np.int64), ("qoi", *names[1:])
+        label = response.qoi.label if isinstance(response.qoi, Quantity) else "qoi"
+        return np.zeros(n_cells, dtype=np.int64), (label, *names[1:])
     if target is None:
         several = getattr(model, "needs_target", False) or model.kind == "value"
         if n_outputs > 1 and several:
@@ -189,6 +192,17 @@ def _output_names(model: Model, n_outputs: int) -> tuple[str, ...]:
         )
         raise ValueError(msg)
     return model.output_names
+
+
+def output_place(model: Model, target: str | int, n_outputs: int) -> int:
+    """Number of an output that is named or numbered.
+
+    Raises
+    ------
+    KeyError
+        It is not there.
+    """
+    return _index(target, _output_names(model, n_outputs))
 
 
 def _index(target: object, names: tuple[str, ...]) -> int:

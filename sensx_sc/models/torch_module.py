@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 
     from sensx_sc.models.model import OutputKind
 
-_DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
+_DROPOUT = (
+    nn.Dropout,
+    nn.Dropout1d,
+    nn.Dropout2d,
+    nn.Dropout3d,
+    nn.AlphaDropout,
+    nn.FeatureAlphaDropout,
+)
 _BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
@@ -91,8 +98,7 @@ def check_eval(module: nn.Module) -> None:
     active = [
         f"{name or 'the module'} ({type(part).__name__})"
         for name, part in module.named_modules()
-        if part.training
-        and ((isinstance(part, _DROPOUT) and part.p > 0) or isinstance(part, _BATCH_NORM))
+        if part.training and _is_active(part)
     ]
     if active:
         msg = (
@@ -100,6 +106,17 @@ def check_eval(module: nn.Module) -> None:
             "random or depends on the batch. Call model.eval() first."
         )
         raise ValueError(msg)
+
+
+def _is_active(part: nn.Module) -> bool:
+    """Whether a part in training mode is random, or mixes the rows of a batch."""
+    if isinstance(part, _DROPOUT):
+        return part.p > 0
+    if isinstance(part, nn.RNNBase):
+        return part.dropout > 0 and part.num_layers > 1
+    if isinstance(part, nn.MultiheadAttention):
+        return bool(part.dropout > 0)
+    return isinstance(part, (*_BATCH_NORM, nn.RReLU))
 
 
 def _names(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
 
 from sensx_sc.core import explain
-from sensx_sc.core.checks import check_model, check_names
+from sensx_sc.core.checks import check_model, check_names, check_outputs
 from sensx_sc.core.domain import make_domain
 from sensx_sc.evaluators import DenseEvaluator
 from sensx_sc.models import as_model
@@ -121,3 +121,49 @@ def test_half_precision_is_no_batch_dependence() -> None:
         return out
 
     check(halved)
+
+
+def outputs_of(values: np.ndarray, kind: Any) -> None:
+    check_outputs(as_model(lambda z: z, n_features=2, outputs=kind, rows="numpy"), values)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([[0.0, 1.0], [0.3, 0.7]], "probability"),
+        ([[0.2, 0.2], [np.nan, np.nan]], "probability"),
+        ([[1.0000001], [0.5]], "probability"),
+        ([[np.nan]], "probability"),
+        ([[-3.0, 4.0]], "value"),
+        ([[0.3, 0.7], [1.2, -0.2]], "logit"),
+        ([[0.3, 0.7], [0.3, 0.7]], "logit"),  # constant: who knows
+        ([[0.4], [0.6]], "logit"),
+    ],
+)
+def test_outputs_in_range_pass(values: list[list[float]], kind: str) -> None:
+    outputs_of(np.array(values), kind)
+
+
+@pytest.mark.parametrize("values", [[[-0.1, 1.1]], [[2.0], [0.5]], [[0.5, 0.5], [0.5, 7.0]]])
+def test_probabilities_out_of_range_are_refused(values: list[list[float]]) -> None:
+    with pytest.raises(ValueError, match=r"said to be probabilities, but lie from .*outputs='log"):
+        outputs_of(np.array(values), "probability")
+
+
+def test_a_softmax_that_is_taken_for_logits_is_a_warning() -> None:
+    values = np.random.default_rng(0).dirichlet(np.ones(4), size=6)
+    with pytest.warns(UserWarning, match="positive and add up to 1 in every row"):
+        outputs_of(values, "logit")
+
+    class Softmax(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(2, 3)
+
+        def forward(self, rows: torch.Tensor) -> torch.Tensor:
+            return torch.softmax(self.layer(rows), dim=1)
+
+    with pytest.warns(UserWarning, match=r"as_model\(model, outputs='probability'\)"):
+        explain([[0.5, 0.5]], Softmax().eval(), lower=0, upper=1, n_walks=4, n_samples=50)
+    said = as_model(Softmax().eval(), outputs="probability")
+    explain([[0.5, 0.5]], said, lower=0, upper=1, n_walks=4, n_samples=50)

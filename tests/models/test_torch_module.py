@@ -84,6 +84,9 @@ def test_the_module_speaks_for_itself() -> None:
         (nn.Sequential(nn.Linear(4, 4), nn.AlphaDropout(0.2)), r"1 \(AlphaDropout\)"),
         (nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 4)), r"0 \(BatchNorm1d\)"),
         (nn.Dropout(0.2), r"the module \(Dropout\)"),
+        (nn.Sequential(nn.RReLU()), r"0 \(RReLU\)"),
+        (nn.Sequential(nn.LSTM(4, 4, num_layers=2, dropout=0.1)), r"0 \(LSTM\)"),
+        (nn.Sequential(nn.MultiheadAttention(4, 2, dropout=0.1)), r"0 \(MultiheadAttention\)"),
     ],
 )
 def test_training_mode_is_refused(module: nn.Module, part: str) -> None:
@@ -94,6 +97,7 @@ def test_training_mode_is_refused(module: nn.Module, part: str) -> None:
 
 def test_training_mode_that_changes_nothing_is_fine() -> None:
     as_model(nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.0)).train())
+    as_model(nn.Sequential(nn.GRU(4, 4), nn.MultiheadAttention(4, 2)).train())
 
 
 class Odd(nn.Module):

@@ -27,6 +27,7 @@ from sensx_sc.models.function import FunctionModel
 from sensx_sc.models.model import InTorch, as_matrix
 from sensx_sc.models.one_vs_rest import BinaryResponse, OneVsRest
 from sensx_sc.models.qoi import is_independent
+from sensx_sc.models.quantities import Distance, Margin
 from sensx_sc.models.sklearn_estimator import SklearnModel
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Gradients:
     name = "gradient"
 
     def __init__(self, response: Response, dtype: np.dtype[np.floating], rows: int) -> None:
-        if callable(response.qoi):
+        if callable(response.qoi) and not isinstance(response.qoi, Margin | Distance):
             msg = "its `qoi` is a function of numpy arrays, which have no gradients"
             raise NotDifferentiableError(msg)
         self.response = response
@@ -241,6 +242,12 @@ def slope(response: Response, outputs: Floats, target: Ints) -> Floats:
     (B, K)
     """
     kind, size = response.model.kind, outputs.shape[1]
+    if isinstance(response.qoi, Distance):
+        return response.qoi.slopes(outputs)
+    if isinstance(response.qoi, Margin) and response.qoi.response is not None:
+        own, places = response.qoi.response, response.qoi.places(size)
+        first, second = (slope(own, outputs, np.full(len(outputs), k)) for k in places)
+        return first - second
     if isinstance(response, BinaryResponse):
         target = np.full(len(outputs), size - 1)
     rows = np.arange(len(outputs))
