@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sensx_sc.models.mlp_data import LabelledCells
 
 TOOL = "fit_scores"
-DEFAULT_STEPS, LEAST_EPOCHS = 1500, 30
+DEFAULT_STEPS, LEAST_EPOCHS = 500, 30
 _STANDARDISED_FROM = 20_000  # cells that means and deviations are taken from, at most
 
 
@@ -100,7 +100,7 @@ def fit_scores(
     n_top
         Length of the top whose stability over seeds is told.
     epochs
-        Passes over the training cells; None: as many as make 1500 steps, and at least 30.
+        Passes over the training cells; None: as many as make 500 steps, and at least 30.
     batch_size, learning_rate
         Of AdamW.
     score_rate

@@ -92,22 +92,20 @@ def test_with_decay_weights_go_as_the_effective_score_to_two_thirds() -> None:
     layer = nn.Linear(4, 1, bias=False).double()
     rows = torch.eye(4, dtype=torch.float64)
     optimizer = torch.optim.LBFGS(
-        [*gate.parameters(), *layer.parameters()], lr=0.5, max_iter=3000, tolerance_grad=1e-12,
+        [*gate.parameters(), *layer.parameters()], lr=0.5, max_iter=400, tolerance_grad=1e-12,
         tolerance_change=1e-15, line_search_fn="strong_wolfe",
     )  # fmt: skip
 
     def loss() -> torch.Tensor:
         optimizer.zero_grad()
-        value = (
-            (layer(gate(rows))[:, 0] - effects) ** 2
-        ).sum() + 1e-5 * layer.weight.square().sum()
+        misfit = ((layer(gate(rows))[:, 0] - effects) ** 2).sum()
+        value = misfit + 1e-4 * layer.weight.square().sum()
         torch.autograd.backward(value)
         return value
 
-    for _ in range(5):
-        optimizer.step(loss)
+    optimizer.step(loss)
     expected = effects ** (2 / 3) / (effects ** (2 / 3)).sum()
-    torch.testing.assert_close(gate.weights, expected, rtol=5e-3, atol=0)
+    torch.testing.assert_close(gate.weights, expected, rtol=1e-2, atol=0)
 
 
 def test_gradients_reach_the_scores() -> None:
