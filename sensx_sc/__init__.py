@@ -1,7 +1,7 @@
 """Local feature attribution by calibrated global sensitivity analysis, for single-cell models.
 
 ``import sensx_sc as sx``; the rooms ``sx.pp``, ``sx.tl``, ``sx.pl``, ``sx.get``, ``sx.im``,
-``sx.models``, ``sx.datasets``, ``sx.metrics``, ``sx.companions``, ``sx.core`` and
+``sx.nn``, ``sx.models``, ``sx.datasets``, ``sx.metrics``, ``sx.companions``, ``sx.core`` and
 ``sx.evaluators`` are loaded on first use.
 """
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         im,
         metrics,
         models,
+        nn,
         pl,
         pp,
         tl,
@@ -40,6 +41,7 @@ __all__ = [
     "im",
     "metrics",
     "models",
+    "nn",
     "pl",
     "pp",
     "settings",

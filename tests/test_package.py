@@ -19,8 +19,8 @@ import sensx_sc as sx
 PACKAGE = Path(sx.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = [
-    "companions", "core", "datasets", "evaluators", "get", "im", "metrics", "models", "pl", "pp",
-    "tl",
+    "companions", "core", "datasets", "evaluators", "get", "im", "metrics", "models", "nn", "pl",
+    "pp", "tl",
 ]  # fmt: skip
 HEAVY = {"anndata", "dask", "matplotlib", "pandas", "scanpy", "scipy", "sklearn", "torch", "xarray"}
 

@@ -117,10 +117,12 @@ def property_gradient(
     Examples
     --------
     >>> import numpy as np
-    >>> from sensx_sc.im._property_gradient import property_gradient
+    >>> import sensx_sc as sx
     >>> images = 60 + 120 * np.random.default_rng(0).random((4, 3, 8, 8))
     >>> darkness = lambda batch: 255 - batch.mean(axis=(1, 2, 3))
-    >>> found = property_gradient(images, darkness, ["overall staining"], n_placebos=0)
+    >>> found = sx.im.property_gradient(
+    ...     images, darkness, ["overall staining"], n_placebos=0, progress=False
+    ... )
     >>> bool((found.table["net"] > 0).all())
     True
 

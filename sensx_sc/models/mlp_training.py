@@ -13,7 +13,7 @@ from torch import nn
 from sensx_sc.models.mlp_data import is_sparse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -51,6 +51,10 @@ def train(
     codes: NDArray[np.int64],
     parts: tuple[NDArray[np.int64], NDArray[np.int64]],
     recipe: Recipe,
+    *,
+    parameters: Sequence[dict[str, Any]] | None = None,
+    penalty: Callable[[], Tensor] | None = None,
+    after_epoch: Callable[[], object] = lambda: None,
 ) -> tuple[int, float]:
     """Train in place; the net ends in its state of best validation F1 (macro if multiclass).
 
@@ -69,6 +73,12 @@ def train(
         Positions of the training and of the validation cells.
     recipe
         Epochs, batch size and so on.
+    parameters
+        Groups of parameters with rates of their own; all alike by default.
+    penalty
+        What is added to the loss of every batch.
+    after_epoch
+        Called after each epoch.
 
     Returns
     -------
@@ -80,7 +90,10 @@ def train(
     targets = torch.as_tensor(codes, device=recipe.device)
     loss = class_loss(codes[train_part], binary=_n_outputs(net) == 1, device=recipe.device)
     optimizer = torch.optim.AdamW(
-        net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+        net.parameters() if parameters is None else parameters,
+        lr=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        fused=True,
     )
     shuffle = torch.Generator().manual_seed(recipe.seed)
     best, best_epoch, state = (-1.0, 0.0), 0, copy.deepcopy(net.state_dict())
@@ -91,15 +104,17 @@ def train(
         for start in range(0, len(order), recipe.batch_size):
             positions = order[start : start + recipe.batch_size]
             optimizer.zero_grad()
-            torch.autograd.backward(loss(net(read(positions)), targets[positions]))
+            value = loss(net(read(positions)), targets[positions])
+            torch.autograd.backward(value if penalty is None else value + penalty())
             optimizer.step()
         net.eval()
+        after_epoch()
         outputs = predict(net, read, validation_part)
-        value = float(loss(outputs, targets[validation_part]))
+        lost = float(loss(outputs, targets[validation_part]))
         f1 = merits(outputs, codes[validation_part])["f1"]
-        bar.set_postfix(validation_f1=f"{f1:.3f}", validation_loss=f"{value:.3g}")
-        if (f1, -value) > best:
-            best, best_epoch, state = (f1, -value), epoch, copy.deepcopy(net.state_dict())
+        bar.set_postfix(validation_f1=f"{f1:.3f}", validation_loss=f"{lost:.3g}")
+        if (f1, -lost) > best:
+            best, best_epoch, state = (f1, -lost), epoch, copy.deepcopy(net.state_dict())
     net.load_state_dict(state)
     return best_epoch, best[0]
 

@@ -19,6 +19,7 @@ from sensx_sc.pl._perturbation_curve import perturbation_curve
 from sensx_sc.pl._property_gradient import property_gradient
 from sensx_sc.pl._randomization import randomization
 from sensx_sc.pl._rankings import rankings
+from sensx_sc.pl._scores_activation import scores_activation
 from sensx_sc.pl._spatial import spatial
 from sensx_sc.pl._tile import channels, tile
 
@@ -41,6 +42,7 @@ __all__ = [
     "property_gradient",
     "randomization",
     "rankings",
+    "scores_activation",
     "spatial",
     "tile",
 ]
