@@ -8,7 +8,6 @@ import random
 import socket
 import threading
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,23 +20,29 @@ BINARY = "inference-header-content-length"
 _NUMPY = {"FP32": "<f4", "FP64": "<f8"}
 
 
-@dataclass
 class Served:
     """What is served, and what was asked.
 
     ``fault(n)`` names the fault of the n-th request, or None; ``seen`` counts what happened.
     """
 
-    answer: Callable[[np.ndarray], np.ndarray]
-    n_features: int = 5
-    datatype: str = "FP64"
-    fault: Callable[[int], str | None] = lambda n: None
-    metadata: dict[str, Any] | None = None
-    seen: dict[str, int] = field(default_factory=dict)
-    rows: list[bytes] = field(default_factory=list)
-    headers: list[dict[str, str]] = field(default_factory=list)
-    url: str = ""
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    def __init__(
+        self,
+        answer: Callable[[np.ndarray], np.ndarray],
+        *,
+        n_features: int = 5,
+        datatype: str = "FP64",
+        name: str = "m",
+    ) -> None:
+        self.name = name
+        self.answer, self.n_features, self.datatype = answer, n_features, datatype
+        self.fault: Callable[[int], str | None] = lambda n: None
+        self.metadata: dict[str, Any] | None = None
+        self.seen: dict[str, int] = {}
+        self.rows: list[bytes] = []
+        self.headers: list[dict[str, str]] = []
+        self.url = ""
+        self.lock = threading.Lock()
 
     def count(self, what: str) -> int:
         with self.lock:
@@ -62,7 +67,7 @@ class Served:
         while more:
             message = await receive()
             body, more = body + message.get("body", b""), message.get("more_body", False)
-        path = scope["path"]
+        path = scope["path"].replace(f"/v2/models/{self.name}", "/v2/models/m")
         if path == "/v2/models/m" and scope["method"] == "GET":
             self.count("metadata")
             await _reply(send, 200, self.described())

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import pickle
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,14 +17,15 @@ import sensx_sc as sx
 from sensx_sc.models import Model, Remote
 from sensx_sc.models.model import Announces
 from sensx_sc.models.remote_calls import RemoteError
-from tests.models.served import KINDS, Served, random_faults, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytest.importorskip("httpx")
 pytest.importorskip("uvicorn")
+MADE = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "served.py")))
+KINDS: tuple[str, ...] = MADE.KINDS
+Served: Any = MADE.Served
 
 N = 5
 WEIGHTS = np.random.default_rng(0).normal(size=(N, 3))
@@ -38,12 +42,12 @@ def answer(rows: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture
-def served() -> Iterator[Served]:
-    with serving(Served(answer)) as server:
+def served() -> Iterator[Any]:
+    with MADE.serving(Served(answer)) as server:
         yield server
 
 
-def remote(server: Served, **how: Any) -> Remote:
+def remote(server: Any, **how: Any) -> Remote:
     # Patience is not what is tested: no wait between tries.
     return Remote(server.url, "m", **{"backoff": 0, "timeout": 20, "batch_size": 16, **how})
 
@@ -54,9 +58,7 @@ ROWS = torch.as_tensor(np.random.default_rng(1).random((50, N)))
 @pytest.mark.parametrize("binary", [False, True], ids=["text", "bytes"])
 @pytest.mark.parametrize("datatype", ["FP32", "FP64"])
 @pytest.mark.parametrize("concurrency", [1, 4])
-def test_outputs_are_the_models(
-    served: Served, binary: bool, datatype: str, concurrency: int
-) -> None:
+def test_outputs_are_the_models(served: Any, binary: bool, datatype: str, concurrency: int) -> None:
     served.datatype = datatype
     model = remote(served, binary=binary, concurrency=concurrency)
     dtype = torch.float32 if datatype == "FP32" else torch.float64
@@ -74,7 +76,7 @@ def test_outputs_are_the_models(
     assert len(served.rows) - before == 3
 
 
-def test_explained_as_the_function_that_is_served(served: Served) -> None:
+def test_explained_as_the_function_that_is_served(served: Any) -> None:
     x = ROWS[:3].numpy()
     found = sx.core.explain(x, remote(served), **HOW)
     expected = sx.core.explain(x, answer, **HOW)
@@ -85,11 +87,11 @@ def test_explained_as_the_function_that_is_served(served: Served) -> None:
     assert (found.value > 0).all()
 
 
-def test_thirty_per_cent_faults_change_nothing(served: Served, tmp_path: Path) -> None:
+def test_thirty_per_cent_faults_change_nothing(served: Any, tmp_path: Path) -> None:
     x = ROWS[:3].numpy()
     expected = sx.core.explain(x, remote(served, batch_size=4), **HOW)
     served.seen.clear()
-    served.fault = random_faults(0.3)
+    served.fault = MADE.random_faults(0.3)
     model = remote(served, timeout=0.3, retries=20, concurrency=4, batch_size=4, cache=tmp_path)
     found = sx.core.explain(x, model, **HOW)
     for name in ("value", "mean", "std", "change", "shapley", "se", "qoi", "delta_star", "rank"):
@@ -103,7 +105,7 @@ def test_thirty_per_cent_faults_change_nothing(served: Served, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_fault_alone(served: Served, kind: str) -> None:
+def test_each_fault_alone(served: Any, kind: str) -> None:
     served.fault = lambda n: kind if n % 3 else None
     patience = 0.2 if kind == "slow" else 20
     model = remote(served, timeout=patience, retries=6, concurrency=1)
@@ -113,7 +115,7 @@ def test_each_fault_alone(served: Served, kind: str) -> None:
 
 def test_a_rerun_costs_nothing_even_without_the_server(tmp_path: Path) -> None:
     x = ROWS[:2].numpy()
-    with serving(Served(answer)) as server:
+    with MADE.serving(Served(answer)) as server:
         first = sx.core.explain(x, remote(server, cache=tmp_path), **HOW)
         asked = dict(server.seen)
         model = remote(server, cache=tmp_path)
@@ -128,7 +130,7 @@ def test_a_rerun_costs_nothing_even_without_the_server(tmp_path: Path) -> None:
         np.testing.assert_array_equal(again.qoi, first.qoi)
 
 
-def test_a_run_that_stops_goes_on_where_it_was(served: Served, tmp_path: Path) -> None:
+def test_a_run_that_stops_goes_on_where_it_was(served: Any, tmp_path: Path) -> None:
     served.fault = lambda n: "refuse" if 30 < n < 40 else None
     model = remote(served, cache=tmp_path)
     with pytest.raises(RemoteError, match="answered 403"):
@@ -144,7 +146,7 @@ def test_a_run_that_stops_goes_on_where_it_was(served: Served, tmp_path: Path) -
     assert len(served.rows) <= 2000 - done + 8
 
 
-def test_another_model_than_that_of_the_cache(served: Served, tmp_path: Path) -> None:
+def test_another_model_than_that_of_the_cache(served: Any, tmp_path: Path) -> None:
     remote(served, cache=tmp_path).outputs(ROWS[:9])
     served.answer = lambda rows: answer(rows) * 1.1
     changed = remote(served, cache=tmp_path)
@@ -156,7 +158,7 @@ def test_another_model_than_that_of_the_cache(served: Served, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("how", ["chance", "the others"])
-def test_answers_that_depend_on_more_than_the_row(served: Served, how: str) -> None:
+def test_answers_that_depend_on_more_than_the_row(served: Any, how: str) -> None:
     rng = np.random.default_rng(0)
 
     def odd(rows: np.ndarray) -> np.ndarray:
@@ -167,7 +169,7 @@ def test_answers_that_depend_on_more_than_the_row(served: Served, how: str) -> N
         remote(served).outputs(ROWS)
 
 
-def test_what_goes_on_failing_is_said(served: Served) -> None:
+def test_what_goes_on_failing_is_said(served: Any) -> None:
     for kind, said in (
         ("error", r"in 3 tries; the last time it answered 500 \(.*broke"),
         ("cut", r"the last time the connection failed \(RemoteProtocolError\)"),
@@ -180,7 +182,7 @@ def test_what_goes_on_failing_is_said(served: Served) -> None:
             remote(served, retries=2).outputs(ROWS[:4])
 
 
-def test_a_model_that_answers_nan_is_believed_in_the_end(served: Served, tmp_path: Path) -> None:
+def test_a_model_that_answers_nan_is_believed_in_the_end(served: Any, tmp_path: Path) -> None:
     def gaps(rows: np.ndarray) -> np.ndarray:
         found = answer(rows)
         found[rows[:, 0] > 0.9] = np.nan
@@ -197,9 +199,7 @@ def test_a_model_that_answers_nan_is_believed_in_the_end(served: Served, tmp_pat
     assert model.counts.rows - asked == odd  # NaN is no answer to keep
 
 
-def test_the_cost_is_said_before_it_starts(
-    served: Served, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_cost_is_said_before_it_starts(served: Any, caplog: pytest.LogCaptureFixture) -> None:
     adata = sx.datasets.toy()[:4, :N].copy()
     model = remote(served, max_requests=10_000, feature_names=adata.var_names)
     with caplog.at_level(logging.INFO, logger="sensx_sc"):
@@ -217,9 +217,7 @@ def test_the_cost_is_said_before_it_starts(
     assert "infer" not in served.seen
 
 
-def test_secrets_stay_secret(
-    served: Served, caplog: pytest.LogCaptureFixture, tmp_path: Path
-) -> None:
+def test_secrets_stay_secret(served: Any, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     served.fault = lambda n: "error" if n % 2 else None
     adata = sx.datasets.toy()[:3, :N].copy()
     with caplog.at_level(logging.DEBUG):
@@ -241,7 +239,7 @@ def test_secrets_stay_secret(
     assert not any(SECRET.encode() in path.read_bytes() for path in files)
 
 
-def test_it_travels_to_workers(served: Served, tmp_path: Path) -> None:
+def test_it_travels_to_workers(served: Any, tmp_path: Path) -> None:
     model = remote(served, cache=tmp_path, headers={"X-Key": SECRET})
     model.outputs(ROWS[:3])
     copied = pickle.loads(pickle.dumps(model))  # noqa: S301
@@ -249,7 +247,7 @@ def test_it_travels_to_workers(served: Served, tmp_path: Path) -> None:
     assert served.headers[-1]["x-key"] == SECRET
 
 
-def test_features_are_those_of_the_served_model(served: Served) -> None:
+def test_features_are_those_of_the_served_model(served: Any) -> None:
     with pytest.raises(ValueError, match="`feature_names` has 4 names; .* 'm' takes 5 features"):
         remote(served, feature_names=list("abcd"))
     model = remote(served, feature_names=list("abcde"), output_names=["u", "v", "w"])
@@ -313,14 +311,14 @@ def test_a_server_that_is_not_there() -> None:
     ],
 )  # fmt: skip
 def test_served_models_of_other_tensors(
-    served: Served, metadata: dict[str, Any], how: dict[str, Any], match: str
+    served: Any, metadata: dict[str, Any], how: dict[str, Any], match: str
 ) -> None:
     served.metadata = metadata
     with pytest.raises(ValueError, match=match):
         remote(served, **how)
 
 
-def test_a_name_that_is_not_served(served: Served) -> None:
+def test_a_name_that_is_not_served(served: Any) -> None:
     with pytest.raises(RemoteError, match="answered 404 .* Are `url`, `model` and `version` right"):
         Remote(served.url, "other", retries=0)
 
