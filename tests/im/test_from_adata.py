@@ -103,3 +103,4 @@ def test_h5ad_and_squidpys_reader(visium: AnnData, tmp_path: object) -> None:
     sq = pytest.importorskip("squidpy")
     container = sq.im.ImageContainer.from_adata(back, img_key="sensx")
     assert container.shape == (8, 10)
+    np.testing.assert_allclose(container["sensx"].values.squeeze(), HIRES.mean(axis=2), rtol=1e-6)

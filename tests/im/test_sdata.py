@@ -162,6 +162,27 @@ def test_files(tmp_path: Any) -> None:
     np.testing.assert_array_equal(back.images["sensx"].values, sdata.images["sensx"].values)
 
 
+def test_spatialdata_plot_draws_the_pixel_where_it_is() -> None:
+    pytest.importorskip("spatialdata_plot")
+    import matplotlib.pyplot as plt
+
+    sdata = make(np.diag([2.0, 2.0, 1.0]), size=(40, 30))
+    image = sx.im.from_sdata(sdata, "he", coordinate_system="slide")
+    found = image.isel(c=0, drop=True).astype(float) * 0
+    found[11, 7] = 1.0
+    sx.im.to_sdata(sdata, found, like="he")
+    _, ax = plt.subplots()
+    sdata.pl.render_images("sensx").pl.show(ax=ax, coordinate_systems="slide")
+    (drawn,) = ax.images
+    pixels = np.asarray(drawn.get_array())
+    y, x = np.argwhere(pixels.reshape(40, 30, -1)[..., 0] == pixels.max())[0]
+    left, right, bottom, top = drawn.get_extent()
+    corner = drawn.get_transform().transform([[left, top], [right, bottom]])
+    corner = ax.transData.inverted().transform(corner)
+    at = corner[0] + (np.array([x, y]) + 0.5) / [30, 40] * (corner[1] - corner[0])
+    np.testing.assert_allclose(at, [15.0, 23.0], atol=1.1)  # half a pixel is 1 here
+
+
 WRONG: dict[str, tuple[Any, type[Exception], str]] = {
     "image": (lambda s: sx.im.from_sdata(s, "HE"), KeyError, "`image_key` 'HE' is not in sdata.images"),
     "system": (lambda s: sx.im.from_sdata(s, "he"), KeyError, "'global' is not one of 'he'; there are"),

@@ -15,8 +15,8 @@ import pytest
 import torch
 from onnx import helper, numpy_helper
 
-PAGE = Path(__file__).parents[1] / "docs" / "models.md"
-SERVED = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "models" / "served.py")))
+PAGE = Path(__file__).parents[2] / "docs" / "models.md"
+SERVED = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "models" / "served.py")))
 for name in ("celltypist", "httpx", "lightgbm", "scvi", "uvicorn", "xgboost"):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
