@@ -17,7 +17,7 @@ SCRIPTS = sorted(NOTEBOOKS.glob("*/benchmark.py"))
 @pytest.mark.skipif(not NOTEBOOKS.exists(), reason="the notebooks are not part of the package")
 def test_each_reproduction_has_a_notebook_a_script_and_results() -> None:
     rooms = {path.parent.name for path in EXECUTED}
-    assert rooms == {path.parent.name for path in SCRIPTS}
+    assert rooms >= {path.parent.name for path in SCRIPTS}
     assert {"synthetic", "single_cell", "biology", "planted"} <= rooms
     for path in SCRIPTS:
         assert list((path.parent / "results").rglob("*.csv")), path

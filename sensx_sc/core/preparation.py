@@ -129,7 +129,7 @@ def prepare(
     evaluator = next(iter(evaluators.values()))
     at = check_model(trial, domain, evaluator, seed=options.seed, mark=mark)
     check_outputs(response.model, at)
-    reduced = reduced_precision(response.model, probes[:2])
+    reduced = reduced_precision(response.model, probes[:1], at)
     if reduced is not None:
         logger.warning(
             "sensx: %s computes in %s inside, so its response is only known to about %.1g of its "

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from anndata import AnnData
     from torch import Tensor, nn
@@ -66,6 +65,7 @@ def tissue_model(
     >>> sx.datasets.tissue_model(adata, epochs=1).context
     'spot_subspot_neighbors'
     """
+    import numpy as np
     import torch
 
     from sensx_sc.im import from_adata, spot_tiles
@@ -204,7 +204,7 @@ class Scaler:
     """Mean and spread of each gene, undone as scikit-learn's StandardScaler does it."""
 
     def __init__(self, mean: np.ndarray, std: np.ndarray) -> None:
-        self.mean_, self.scale_ = mean, np.where(std > 0, std, 1.0)
+        self.mean_, self.scale_ = mean, std + (std == 0)
 
     def transform(self, values: np.ndarray) -> np.ndarray:
         return (values - self.mean_) / self.scale_

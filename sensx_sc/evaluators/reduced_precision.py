@@ -43,30 +43,32 @@ class Reduced:
     grain: float
 
 
-def reduced_precision(model: Model, rows: Floats) -> Reduced | None:
+def reduced_precision(model: Model, row: Floats, outputs: Floats) -> Reduced | None:
     """The coarsest type that a model computes in, if it is coarser than that of its rows.
 
-    What torch does while the model is called is watched; of models that do not use torch only the
+    What torch does while the model is called is watched; of models that do not use torch only
     outputs are looked at, which show a half type if they are in one.
 
     Parameters
     ----------
-    rows
-        Some inputs, (B, n).
+    row
+        An input, (1, n).
+    outputs
+        The model's outputs for other inputs, (B, K).
 
     Returns
     -------
     None where nothing coarse was seen.
     """
     dtype = model.dtypes[0]
-    given = torch.as_tensor(rows, dtype=dtype, device=model.device(dtype))
+    given = torch.as_tensor(row, dtype=dtype, device=model.device(dtype))
     watch = _Watch()
     # What a model may raise is dealt with where it is asked in earnest.
     try:
         if isinstance(model, InTorch):
             model.module(dtype)  # a copy that is converted before anyone looks
         with full_precision(), watch:
-            outputs = model.outputs(given).detach().cpu().double().numpy()
+            model.outputs(given)
     except Exception:  # noqa: BLE001
         return None
     seen = watch.seen | _short(outputs)

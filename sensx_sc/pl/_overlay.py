@@ -71,8 +71,9 @@ def overlay(
     >>> import numpy as np, sensx_sc as sx
     >>> image = sx.im.from_array(np.full((40, 60, 3), 200, dtype=np.uint8))
     >>> found = image.isel(c=0, drop=True).astype(float)
-    >>> sx.pl.overlay(image, found, scale_bar=20, crop=(10, 50, 0, 30)).get_xlim()
-    (10.0, 50.0)
+    >>> ax = sx.pl.overlay(image, found, scale_bar=20, crop=(10, 50, 0, 30))
+    >>> [float(end) for end in ax.get_xlim()]
+    [10.0, 50.0]
     """
     from matplotlib.cm import ScalarMappable
 

@@ -37,7 +37,7 @@ def table(n_genes: int = 6000, n_classes: int = 90) -> list[Row]:
     kind = np.dtype(np.float64)
     stem, _ = choose_evaluator(response, kind, 600, np.repeat(x, 4, axis=0))
     dense = DenseEvaluator(response, kind, 600)
-    case = Case(made, x, make_domain(0, 9.3, n_genes), 0.087, stem, dense)
+    case = Case(made, x, make_domain(0, 9.3, n_genes), 0.087, (0.0, 1.0), stem, dense)
     some = case.draw(20)
     a_walk = seconds(lambda: stem.walks(**some), 3) / 20
     few = case.draw(1)

@@ -101,7 +101,7 @@ def test_x_is_not_evaluated_again_for_more_walks() -> None:
 
         call(x, recorded, n_walks=n_walks, batch_size=500, deltas=[1.0], tau=1e-6)
         counts.append(sum(of_x))
-    assert counts[0] == counts[1] <= 10
+    assert counts[0] == counts[1] <= 12
 
 
 def test_memory_budget_reaches_the_model(cells: np.ndarray) -> None:

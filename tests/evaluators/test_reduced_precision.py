@@ -11,7 +11,7 @@ from sklearn.ensemble import RandomForestClassifier
 from torch import nn
 
 import sensx_sc as sx
-from sensx_sc.evaluators.reduced_precision import reduced_precision
+from sensx_sc.evaluators.reduced_precision import Reduced, reduced_precision
 
 N = 12
 ROWS = np.random.default_rng(0).random((6, N))
@@ -73,11 +73,16 @@ FOUND: dict[str, tuple[Any, str]] = {
 }
 
 
+def found_in(model: sx.models.Model) -> Reduced | None:
+    outputs = model.outputs(torch.as_tensor(ROWS, dtype=model.dtypes[0]))
+    return reduced_precision(model, ROWS[:1], outputs.detach().double().numpy())
+
+
 @pytest.mark.parametrize("name", FOUND)
 def test_it_is_found_out(name: str) -> None:
     model, dtype = FOUND[name]
     made = sx.models.as_model(model, n_features=N)
-    found = reduced_precision(made, ROWS)
+    found = found_in(made)
     assert found is not None
     assert found.name == dtype
     assert found.grain == {"bfloat16": 2**-8}.get(dtype, 2**-11)
@@ -98,12 +103,12 @@ FINE: dict[str, Any] = {
 @pytest.mark.parametrize("name", FINE)
 def test_others_are_not(name: str) -> None:
     made = sx.models.as_model(FINE[name], n_features=N)
-    assert reduced_precision(made, ROWS) is None
+    assert found_in(made) is None
 
 
 def test_a_model_that_raises_is_left_to_others() -> None:
     made = sx.models.as_model(layers())
-    assert reduced_precision(made, ROWS[:, :3]) is None
+    assert reduced_precision(made, ROWS[:1, :3], np.zeros((2, 3))) is None
 
 
 def test_the_floor_is_that_of_the_reduced_type(caplog: pytest.LogCaptureFixture) -> None:
