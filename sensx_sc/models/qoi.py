@@ -149,7 +149,7 @@ def resolve_target(
     """
     n_cells, n_outputs = outputs.shape
     model = response.model
-    names = _output_names(model, n_outputs)
+    names = output_names(model, n_outputs)
     if callable(response.qoi):
         if target is not None:
             msg = "`target` has no meaning beside a callable `qoi`, which sees all outputs."
@@ -175,7 +175,14 @@ def resolve_target(
     return np.array([index[entry] for entry in wanted], dtype=np.int64), names
 
 
-def _output_names(model: Model, n_outputs: int) -> tuple[str, ...]:
+def output_names(model: Model, n_outputs: int) -> tuple[str, ...]:
+    """Names of a model's outputs.
+
+    Raises
+    ------
+    ValueError
+        The model names one twice, or another number of them.
+    """
     if model.output_names is None:
         # One logit or one probability is that of the positive class.
         single = n_outputs == 1 and model.kind != "value"
@@ -202,7 +209,7 @@ def output_place(model: Model, target: str | int, n_outputs: int) -> int:
     KeyError
         It is not there.
     """
-    return _index(target, _output_names(model, n_outputs))
+    return _index(target, output_names(model, n_outputs))
 
 
 def _index(target: object, names: tuple[str, ...]) -> int:

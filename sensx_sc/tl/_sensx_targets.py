@@ -34,7 +34,7 @@ _MEMORY_SHARE = 1 / 8
 def sensx_targets(
     adata: AnnData,
     model: Any,
-    targets: Sequence[str | int] | Mapping[str, str],
+    targets: Sequence[str | int] | Mapping[str, str] | None = None,
     *,
     key_added: str = "sensx",
     progress: bool | None = None,
@@ -52,7 +52,8 @@ def sensx_targets(
     adata, model
         As in :func:`sensx`.
     targets
-        Names or numbers of outputs. Or a mapping from them to the keys of their results.
+        Names or numbers of outputs. Or a mapping from them to the keys of their results. None: all
+        outputs, every class of a classifier at once.
     key_added
         Prefix of the keys: results of an output are under ``f"{key_added}_{name}"``, with ``/``
         replaced by ``-``.
@@ -87,7 +88,7 @@ def sensx_targets(
     asked = ask(
         adata, model, target=0, key_added=key_added, respond=shared(memory), **_arguments(how)
     )
-    index = each_target(list(targets), asked.job.run, asked.at_cells)
+    index = each_target(targets, asked.job.run, asked.at_cells)
     keys = _keys(targets, index, key_added)
     memory.targets = np.array(sorted(index.values()), dtype=np.int64)
     each = [
@@ -127,7 +128,7 @@ def _arguments(how: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _keys(
-    targets: Sequence[str | int] | Mapping[str, str], index: Mapping[str, int], prefix: str
+    targets: Sequence[str | int] | Mapping[str, str] | None, index: Mapping[str, int], prefix: str
 ) -> dict[str, str]:
     """The key of each target's results."""
     given = list(targets.values()) if hasattr(targets, "values") else None
