@@ -4,7 +4,8 @@ python notebooks/synthetic/benchmark.py --seeds 5 --inputs 1000 --shap-inputs 20
 
 writes tables to results/ beside this file, which the notebook reads. Nets are kept in --cache, so
 that a run that was stopped goes on. One process, one thread; a run of five seeds takes about two
-hours of one core, most of it training and shap.
+hours of one core, most of it training and shap. Sets and seeds that the tables have already are
+kept unless they are asked for again, so the run may be cut into parts (--kinds, --first-seed).
 """
 
 from __future__ import annotations
@@ -159,12 +160,22 @@ def rows_of(
     ]
 
 
+def written(name: str, rows: list[dict[str, Any]], keys: list[str], **how: Any) -> None:
+    """Write rows to a table in the folder of results; they replace those with the same keys."""
+    path, new = RESULTS / name, pd.DataFrame(rows)
+    if path.exists():
+        old = pd.read_csv(path)
+        again = pd.MultiIndex.from_frame(old[keys]).isin(pd.MultiIndex.from_frame(new[keys]))
+        new = pd.concat([old[~again], new])
+    new.sort_values(keys, kind="stable").to_csv(path, index=False, **how)
+
+
 def main_table(options: Any) -> None:
     """S1 to S8: accuracy of every method on every set, model seed and scale of q; delta* (S9)."""
-    accuracy, star = [], []
     for kind in options.kinds:
         adata, y = data(kind, options.n_obs)
-        for seed in range(options.seeds):
+        for seed in range(options.first_seed, options.seeds):
+            accuracy, star = [], []
             started = time.time()
             net = cached_net(adata, y, kind, seed, options)
             cells = sure_cells(adata, net, options.inputs)
@@ -192,17 +203,16 @@ def main_table(options: Any) -> None:
             logging.info(
                 "%s, seed %d: %d inputs, %.0f s", kind, seed, cells.n_obs, time.time() - started
             )
-            pd.DataFrame(accuracy).to_csv(
-                RESULTS / "accuracy.csv", index=False, float_format="%.5g"
-            )
+            written("accuracy.csv", accuracy, ["set", "seed"], float_format="%.5g")
             counts = pd.DataFrame(star).value_counts().rename("n_inputs").reset_index()
-            counts.to_csv(RESULTS / "delta_star.csv", index=False, float_format="%.4g")
+            written("delta_star.csv", counts.to_dict("records"), ["set", "seed"],
+                    float_format="%.4g")  # fmt: skip
 
 
 def hyperparameters(options: Any) -> None:
     """D1, D2: accuracy against walks and steps, and delta* against samples (D3); one net a set."""
-    rows, star = [], []
     for kind in options.kinds:
+        rows, star = [], []
         adata, y = data(kind, options.n_obs)
         net = cached_net(adata, y, kind, 0, options)
         cells = sure_cells(adata, net, options.curve_inputs)
@@ -228,9 +238,9 @@ def hyperparameters(options: Any) -> None:
                 )  # fmt: skip
                 about = {"set": kind, "method": method, "size": n}
                 rows += rows_of(np.asarray(cells.layers[f"other_{method}"]), relevant, about)
-        pd.DataFrame(rows).to_csv(RESULTS / "curves.csv", index=False, float_format="%.5g")
+        written("curves.csv", rows, ["set"], float_format="%.5g")
         counts = pd.DataFrame(star).value_counts().rename("n_inputs").reset_index()
-        counts.to_csv(RESULTS / "delta_star_curves.csv", index=False, float_format="%.4g")
+        written("delta_star_curves.csv", counts.to_dict("records"), ["set"], float_format="%.4g")
 
 
 def parsed() -> argparse.Namespace:
@@ -240,6 +250,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=50)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--inputs", type=int, default=1000)
     parser.add_argument("--shap-inputs", type=int, default=200)
     parser.add_argument("--curve-inputs", type=int, default=200)
