@@ -39,9 +39,9 @@ def rankings(
 
     Length: the statistic that ranks (eq. 3 for ``value``), with a 95 % interval where its standard
     error is stored: ``value`` of groups, ``value`` and ``change`` of single cells (statistics
-    ``"se"`` and ``"change_se"`` of :func:`sensx_sc.tl.sensx`). Colour: the sign of ``mean``, that is whether more expression raises or lowers q. Fill:
-    filled = the gene is above its lower bound in at least half of the group's cells (in the
-    cell), open = it is not.
+    ``"se"`` and ``"change_se"`` of :func:`sensx_sc.tl.sensx`). Colour: the sign of ``mean``, that
+    is whether more expression raises or lowers q. Fill: filled = the gene is above its lower bound
+    in at least half of the group's cells (in the cell), open = it is not.
 
     Parameters
     ----------
