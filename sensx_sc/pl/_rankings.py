@@ -31,6 +31,7 @@ def rankings(
     n_genes: int = 20,
     rank_by: Literal["value", "change", "mean"] | None = None,
     presence: Literal["present", "absent"] | None = None,
+    within: bool = False,
     key: str = "sensx",
     ncols: int = 4,
     ax: Axes | Iterable[Axes] | None = None,
@@ -57,6 +58,9 @@ def rankings(
         ``"value"``, ``"change"`` or ``"mean"``; None = as stored.
     presence
         ``"present"`` or ``"absent"``: rank only these genes; None = all.
+    within
+        Of results with ``groups``, whose sets are drawn in the place of genes, and ``within``:
+        draw what the top sets were taken apart into.
     key
         ``key_added`` of the results.
     ncols
@@ -99,6 +103,7 @@ def rankings(
         n_genes=n_genes,
         rank_by=rank_by,
         presence=presence,
+        within=within,
         key=key,
     )
     names = list(pd.unique(table["panel"]))
@@ -130,6 +135,7 @@ def rankings_table(
     rank_by: Literal["value", "change", "mean"] | None,
     presence: Literal["present", "absent"] | None,
     key: str,
+    within: bool = False,
 ) -> pd.DataFrame:
     """Return what is drawn: ``panel, names, rank, statistic, size, error, sign, present``."""
     table = get_rankings(
@@ -139,6 +145,7 @@ def rankings_table(
         rank_by=rank_by,
         presence=presence,
         n_genes=n_genes,
+        within=within,
         key=key,
     )
     if table.empty:
