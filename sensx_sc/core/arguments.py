@@ -23,6 +23,8 @@ _DEFAULTS: dict[str, Any] = {
     "mask": None,
     "groups": None,
     "group_norm": "l2",
+    "overlap": "share",
+    "ungrouped": "hold",
     "within": None,
     "within_top": 1,
     "qoi": "auto",

@@ -13,6 +13,7 @@ from sensx_sc.core.precision import choose_precision, probe_steps, sweep_precisi
 from sensx_sc.core.racing import Race, race
 from sensx_sc.core.sampling import cell_key, uniforms
 from sensx_sc.core.screening import screen
+from sensx_sc.core.sets import of_sets
 from sensx_sc.core.statistics import Tally
 from sensx_sc.core.stopping import walk_until_stable
 from sensx_sc.core.walks import Walker, walk
@@ -48,6 +49,7 @@ def attribute(
     q_x = evaluator.at(x, target)
     calibrations = _calibrate(x, target, seeds, q_x, run, advance)
     found = _walked(x, target, output_names, seeds, q_x, calibrations, run, advance)
+    found = _of_places(found, run)
     if run.within is None:
         return found
     finer: list[Explanation | None] = []
@@ -80,6 +82,8 @@ def _taken_apart(found: Explanation, i: int, run: Run) -> Run | None:
     if groups is None or within is None:
         return None
     top = np.flatnonzero((found.rank[i] > 0) & (found.rank[i] <= run.within_top))
+    if run.sets is not None:
+        top = run.sets.atoms(top)
     refined = groups.refined(top.tolist(), within)
     return replace(
         run,
@@ -152,7 +156,15 @@ def failure(target: Ints, output_names: tuple[str, ...], message: str, run: Run)
     found = assemble(
         target, output_names, np.full(n, np.nan), [failed(message)] * n, chosen, {}, {}, run
     )
+    found = _of_places(found, run)
     return found if run.within is None else with_finer(found, [None] * n, run)
+
+
+def _of_places(found: Explanation, run: Run) -> Explanation:
+    """What was found of the groups that were walked, as sets if they are parts of such."""
+    if run.sets is None:
+        return found
+    return of_sets(found, run.sets, run.domain, run.options.rank_by)
 
 
 def _walk(

@@ -25,7 +25,16 @@ if TYPE_CHECKING:
     from sensx_sc.core.run import Run
     from sensx_sc.models.model import Model
     from sensx_sc.models.qoi import Qoi
-    from sensx_sc.words import DesignName, Estimator, GroupNorm, OutOfDomain, Precision, RankBy
+    from sensx_sc.words import (
+        DesignName,
+        Estimator,
+        GroupNorm,
+        OutOfDomain,
+        Overlap,
+        Precision,
+        RankBy,
+        Ungrouped,
+    )
 
 
 def explain(
@@ -37,6 +46,8 @@ def explain(
     mask: ArrayLike | None = None,
     groups: Grouping | None = None,
     group_norm: GroupNorm = "l2",
+    overlap: Overlap = "share",
+    ungrouped: Ungrouped = "hold",
     within: Grouping | str | None = None,
     within_top: int = 1,
     target: object = None,
@@ -52,6 +63,8 @@ def explain(
     estimator: Estimator = "walks",
     top_k: int | None = None,
     max_walks: int = MAX_WALKS,
+    audit_features: int = 256,
+    audit_walks: int | None = None,
     alpha: float = 0.05,
     out_of_domain: OutOfDomain = "raise",
     names: Sequence[str] | None = None,
@@ -80,11 +93,19 @@ def explain(
         Features to perturb, bool (n,); the others keep their values and get NaN.
     groups
         Features that change together, in one step of a walk: what
-        :func:`sensx_sc.core.make_groups` takes. Results then have a column for each group, and
-        features in no group keep their values. None: each feature changes alone.
+        :func:`sensx_sc.core.make_groups` takes. Results then have a column for each group. The
+        sets of a mapping may share features. None: each feature changes alone.
     group_norm
         What the change of q at a group's step is divided by: ``"l2"`` (equation A14),
         ``"density"`` or ``"none"``; see :class:`sensx_sc.core.Groups`.
+    overlap
+        Sets that share features are walked as disjoint atoms, and what is found of an atom is
+        divided equally among the sets that hold it (``"share"``), or counted in full for each
+        (``"whole"``); ``"atoms"`` reports the atoms, ``"raise"`` takes partitions only. See
+        :func:`sensx_sc.core.sets.of_sets`.
+    ungrouped
+        Features in no group: ``"hold"`` (they keep their values), ``"single"`` (each changes
+        alone) or ``"together"`` (one more group).
     within
         Finer groups, or ``"features"``: then the ``within_top`` first groups of each input are
         taken apart, and walked again beside the other groups, which still move as wholes. Results
@@ -126,6 +147,11 @@ def explain(
         only features whose place among the top k is in doubt get more than the first ones.
     max_walks
         The budget of ``n_walks="auto"``.
+    audit_features
+        Size of the random sample of features that gradients are held against, beside the top ones.
+    audit_walks
+        Walks of the audit of ``estimator="gradient"``; each costs two evaluations a feature.
+        None: four blocks of the design.
     alpha
         Probability that a certified top k is allowed to be wrong.
     out_of_domain
@@ -184,6 +210,8 @@ def explain(
         estimator=estimator,
         top_k=top_k,
         max_walks=max_walks,
+        audit_features=audit_features,
+        audit_walks=audit_walks,
         alpha=alpha,
         precision=settings.precision if precision is None else precision,
         seed=settings.seed if seed is None else seed,
@@ -206,6 +234,8 @@ def explain(
         options=options,
         groups=groups,
         group_norm=group_norm,
+        overlap=overlap,
+        ungrouped=ungrouped,
         within=within,
         within_top=within_top,
     )

@@ -19,6 +19,7 @@ from sensx_sc.core.groups import make_groups, singletons
 from sensx_sc.core.options import is_whole, require
 from sensx_sc.core.run import Run
 from sensx_sc.core.sampling import cell_key, make_design, uniforms
+from sensx_sc.core.sets import make_partition
 from sensx_sc.core.trial import ready_model, trial_inputs
 from sensx_sc.core.walks import place
 from sensx_sc.evaluators.choose import choose_evaluator, for_groups
@@ -41,10 +42,11 @@ if TYPE_CHECKING:
     from sensx_sc.core.domain import Domain
     from sensx_sc.core.groups import Grouping, Groups
     from sensx_sc.core.options import Options
+    from sensx_sc.core.sets import Partition
     from sensx_sc.evaluators.protocol import Evaluator
     from sensx_sc.models.model import Model
     from sensx_sc.models.qoi import Qoi, Response
-    from sensx_sc.words import DesignName, GroupNorm, OutOfDomain, Precision
+    from sensx_sc.words import DesignName, GroupNorm, OutOfDomain, Overlap, Precision, Ungrouped
 
 _N_PROBES = 6
 _MOST_LOOKED_AT = 32
@@ -72,8 +74,10 @@ def prepare(
     batch_size: int | str,
     device: str | torch.device,
     options: Options,
-    groups: Grouping | None = None,
+    groups: Grouping | Partition | None = None,
     group_norm: GroupNorm = "l2",
+    overlap: Overlap = "share",
+    ungrouped: Ungrouped = "hold",
     within: Grouping | str | None = None,
     within_top: int = 1,
     mark: bool = False,
@@ -101,9 +105,17 @@ def prepare(
             f"`n_walks` {n_walks} gives {plan.n_blocks}."
         )
         raise ValueError(msg)
-    partition = None
+    partition, sets = None, None
     if groups is not None:
-        partition = make_groups(groups, n, names=labels, norm=group_norm)
+        partition, sets = make_partition(
+            groups, n, names=labels, norm=group_norm, overlap=overlap, ungrouped=ungrouped
+        )
+    if sets is not None and options.top_k is not None:
+        msg = (
+            "`top_k` races for single groups; these sets overlap and are put together from parts. "
+            "Leave `top_k` out, or report the parts with overlap='atoms'."
+        )
+        raise ValueError(msg)
     domain = make_domain(lower, upper, n, mask=mask, names=labels, groups=partition)
     fine = _finer(within, within_top, domain, labels)
     device = settings.device if device == "auto" else device
@@ -158,6 +170,7 @@ def prepare(
         fine,
         int(within_top),
         reduced,
+        sets,
     )
 
 

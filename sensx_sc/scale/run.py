@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sensx_sc.scale.cluster import Task
     from sensx_sc.scale.results import BlockResult
     from sensx_sc.scale.shard import Shard
+    from sensx_sc.slots import Section
     from sensx_sc.words import OnError
 
 _LEFT_OUT = ("rows_a_batch", "model", "evaluator", "max_walks")  # the last is in "n_walks"
@@ -60,8 +61,12 @@ class Job:
         What to keep for every cell and feature.
     on_error
         ``"mark"`` cells on which the model fails, or ``"raise"``.
+    sections
+        Which columns of the results go where.
     keep
         Only so many features of each cell; None: all.
+    features
+        Names of the features that are in groups.
     """
 
     rows: Rows
@@ -74,7 +79,9 @@ class Job:
     run: Run
     statistics: tuple[str, ...]
     on_error: OnError
+    sections: tuple[Section, ...]
     keep: int | None = None
+    features: tuple[str, ...] = ()
 
 
 def open_store(
@@ -86,7 +93,6 @@ def open_store(
     obs_names: pd.Index[Any],
     var_names: pd.Index[Any],
     slots: Mapping[str, list[str]],
-    obsm: bool = False,
 ) -> Store:
     """The store of a job, new or to be resumed; the arguments are those of :class:`Store`."""
     run, domain, n = job.run, job.run.domain, job.run.n_features
@@ -103,7 +109,7 @@ def open_store(
         domain.lower[:n],
         domain.upper[:n],
         domain.tested[:n],
-        np.concatenate([np.empty(0, np.int64), *(part.label[:n] for part in run.partitions)]),
+        run.grouping(n),
         run.deltas,
         _model_outputs(job),
     )
@@ -114,7 +120,7 @@ def open_store(
         var_names=var_names,
         slots=slots,
         facts=facts,
-        obsm=obsm,
+        sections=job.sections,
         chunk_size=None if chunk_size == "auto" else int(chunk_size),
     )
 

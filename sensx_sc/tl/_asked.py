@@ -10,10 +10,11 @@ import numpy as np
 from sensx_sc.core.arrays import as_rows, pick_rows
 from sensx_sc.core.plan import make_plan
 from sensx_sc.core.preparation import block_size, outputs, prepare
+from sensx_sc.core.sets import make_partition
+from sensx_sc.pp._gene_sets import pick_groups, pick_within
 from sensx_sc.pp._selection import (
     check_adata,
     pick_bounds,
-    pick_groups,
     pick_mask,
     pick_matrix,
     refuse_constant,
@@ -21,6 +22,7 @@ from sensx_sc.pp._selection import (
 from sensx_sc.scale.run import Job
 from sensx_sc.scale.top import parse_keep
 from sensx_sc.slots import check_key, digest, refuse_foreign, slot_names, stored_bounds
+from sensx_sc.tl._columns import make_sections, pick_spots, place_names, refuse_kept_groups
 from sensx_sc.tl._covariates import Inputs
 from sensx_sc.tl._notes import log_plan
 from sensx_sc.tl._targets import pick_targets, warn_of_counts
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from sensx_sc.core.arrays import Floats
     from sensx_sc.core.options import Options
     from sensx_sc.tl._results import Results
-    from sensx_sc.words import OnError
+    from sensx_sc.words import GroupNorm, OnError, Overlap, Ungrouped
 
 KEPT = ("value", "rank", *STATISTICS[1:])
 
@@ -55,8 +57,6 @@ class Asked:
         Prefix of the results, and where the bounds come from.
     told
         Arguments that are recorded with the results.
-    in_obsm
-        Whether the results are no layers.
     """
 
     job: Job
@@ -65,12 +65,12 @@ class Asked:
     key: str
     source: str
     told: dict[str, Any]
-    in_obsm: bool
 
     @property
     def slots(self) -> dict[str, list[str]]:
         """Names of what is written."""
-        return slot_names(self.key, list(self.job.statistics), in_obsm=self.in_obsm)
+        spots = [section.spot for section in self.job.sections]
+        return slot_names(self.key, self.job.statistics, spots)
 
     def about(self, adata: AnnData, target: Any, key: str) -> Asked:
         """The same question about another output, under another key."""
@@ -126,6 +126,10 @@ def ask(
     lower: Any,
     upper: Any,
     groups: Any,
+    group_norm: GroupNorm,
+    overlap: Overlap,
+    ungrouped: Ungrouped,
+    within: Any,
     statistics: Sequence[str],
     keep: str,
     chunk_size: int | str,
@@ -157,15 +161,26 @@ def ask(
     cells = np.flatnonzero(pick_mask(mask_obs, adata.obs, adata.obs_names, "mask_obs"))
     rows = matrix.values if len(cells) == adata.n_obs else pick_rows(matrix.values, cells)
     rows = as_rows(rows, name=matrix.label)
-    in_obsm = obsm is not None or groups is not None
-    refuse_foreign(adata, key_added, slot_names(key_added, kept, in_obsm=in_obsm))
+    spots = pick_spots(obsm=obsm, groups=groups, within=within)
+    refuse_kept_groups(keep, spots)
+    refuse_foreign(adata, key_added, slot_names(key_added, kept, spots))
     if features is not None:
         lower, upper = stored_bounds(adata, key_added, lower, upper)
     low, high, source = pick_bounds(lower, upper, features, matrix)
     refuse_constant(low, high, source, adata.n_obs)
     mask = pick_mask(mask_var, features, matrix.names, "mask_var")
-    grouped = pick_groups(groups, features, matrix.names)
-    inputs = Inputs(model, rows, matrix.names, low, high, mask, grouped)
+    grouped = None
+    if groups is not None:
+        grouped = make_partition(
+            pick_groups(groups, features, matrix.names),
+            len(matrix.names),
+            names=matrix.names,
+            norm=group_norm,
+            overlap=overlap,
+            ungrouped=ungrouped,
+        )
+    finer = pick_within(within, features, matrix.names)
+    inputs = Inputs(model, rows, matrix.names, low, high, mask, grouped, finer)
     inputs = inputs.with_covariates(adata, cells, device)
     run = prepare(
         inputs.rows,
@@ -175,6 +190,7 @@ def ask(
         mask=inputs.mask,
         names=inputs.names,
         groups=inputs.groups,
+        within=inputs.within,
         device=device,
         options=options,
         mark=on_error == "mark",
@@ -184,6 +200,7 @@ def ask(
     together = block_size(chunk_size, len(matrix.names))
     at_cells = outputs(inputs.rows, run, together, mark=on_error == "mark")
     targets, names = pick_targets(adata, target, cells, at_cells, run)
+    columns = place_names(run, matrix.names)
     job = Job(
         inputs.rows,
         cells,
@@ -191,14 +208,16 @@ def ask(
         tuple(adata.obs_names[cells]),
         targets,
         names,
-        matrix.names if run.domain.groups is None else run.domain.groups.names,
+        columns,
         run,
         tuple(kept),
         on_error,
+        make_sections(run, spots, columns),
         n_kept,
+        matrix.names,
     )
     told = {**_told(target), "layer": layer, "obsm": obsm, "keep": keep}
-    return Asked(job, together, at_cells, key_added, source, told, in_obsm)
+    return Asked(job, together, at_cells, key_added, source, told)
 
 
 def _told(target: Any) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sensx_sc.core.groups import make_groups
+from sensx_sc.core.sets import Partition
 from sensx_sc.models.as_model import as_model
 from sensx_sc.models.held import HoldsCovariates
 from sensx_sc.models.scvi_model import is_scvi
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from sensx_sc.core.arrays import Bools, Floats, Ints, Rows
+    from sensx_sc.core.groups import Groups
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Inputs:
     low: Floats
     high: Floats
     mask: Bools
-    groups: Any = None
+    groups: Partition | None = None
+    within: Groups | None = None
 
     def with_covariates(self, adata: AnnData, cells: Ints, device: str | torch.device) -> Inputs:
         """The same with the covariates of the cells beside their rows, where the model reads any.
@@ -48,11 +50,9 @@ class Inputs:
         if not isinstance(model, HoldsCovariates) or not model.held_names:
             return self
         held = model.held_values(adata.obs.iloc[cells])
-        groups = self.groups
-        if groups is not None:
-            groups = make_groups(groups, len(self.names), names=self.names)
-            label = np.concatenate([groups.label, np.full(held.shape[1], -1)])
-            groups = replace(groups, label=label)
+        groups, within, n_held = self.groups, self.within, held.shape[1]
+        if within is not None:
+            within = Partition(within).beside(n_held).groups
         return Inputs(
             model,
             Beside(self.rows, held),
@@ -60,5 +60,6 @@ class Inputs:
             np.concatenate([self.low, held.min(axis=0)]),
             np.concatenate([self.high, held.max(axis=0)]),
             np.concatenate([self.mask, np.zeros(held.shape[1], dtype=bool)]),
-            groups,
+            None if groups is None else groups.beside(n_held),
+            within,
         )

@@ -113,6 +113,12 @@ def stored_cells(
     stored = check_stored(adata, prefix)
     require_all(adata, prefix, f"key={key!r}: this takes")
     params = stored["params"]
+    if params.get("n_groups") is not None:
+        msg = (
+            f"key={key!r} explains groups of features; this takes the values of single ones: run "
+            "sx.tl.sensx without `groups`."
+        )
+        raise ValueError(msg)
     where = "layers" if params.get("obsm") is None else "obsm"
     matrix = pick_matrix(adata, layer=params.get("layer"), obsm=params.get("obsm"))
     chosen = pick_mask(mask_obs, adata.obs, adata.obs_names, "mask_obs")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from os import PathLike
 
+    import pandas as pd
     import torch
     from anndata import AnnData
     from numpy.typing import ArrayLike
@@ -34,8 +35,10 @@ if TYPE_CHECKING:
         GroupNorm,
         OnError,
         OutOfDomain,
+        Overlap,
         Precision,
         RankBy,
+        Ungrouped,
     )
 
 
@@ -61,8 +64,12 @@ def sensx(
     out_of_domain: OutOfDomain = "raise",
     rank_by: RankBy = "value",
     estimator: Estimator = "walks",
-    groups: Grouping | str | None = None,
+    groups: Grouping | str | PathLike[str] | pd.DataFrame | None = None,
     group_norm: GroupNorm = "l2",
+    overlap: Overlap = "share",
+    ungrouped: Ungrouped = "hold",
+    within: Grouping | str | PathLike[str] | pd.DataFrame | None = None,
+    within_top: int = 1,
     top_k: int | None = None,
     max_walks: int = MAX_WALKS,
     alpha: float = 0.05,
@@ -139,11 +146,27 @@ def sensx(
         of all features where the audit fails or there are no gradients.
     groups
         Genes that change together, in one step: a column of ``adata.var`` with a label for each
-        gene, such labels, or a mapping from the names of gene sets to their genes. A gene may be
-        in one set only; those in none keep their values. Results are then those of the sets.
+        gene, such labels, a mapping from the names of gene sets to their genes, a GMT file, or a
+        long table of a network with the columns ``source`` and ``target`` (or ``geneset`` and
+        ``genesymbol``). Of files and tables genes that are not in ``adata`` are left out, with a
+        log line. Results are then those of the sets.
     group_norm
         What the change of the response at a set's step is divided by: ``"l2"`` (the Euclidean
         length of the step, A14), ``"density"`` (the sum of the absolute steps) or ``"none"``.
+    overlap
+        Sets that share genes are walked as disjoint atoms: the genes that are in exactly the same
+        sets. ``"share"``: what is found of an atom is divided equally among its sets, so that
+        ``shapley`` still sums to q(x) - mean q(e); ``"whole"``: each of its sets gets all of it;
+        ``"atoms"``: atoms are reported themselves; ``"raise"``: sets must not overlap.
+    ungrouped
+        Genes in no set: ``"hold"`` (they keep their values, in the calibration, too),
+        ``"single"`` (each changes alone) or ``"together"`` (one more set, ``"ungrouped"``).
+    within
+        ``"genes"``, or finer sets: the ``within_top`` first sets of each cell are then taken
+        apart, and walked again beside the others, which still move as wholes. A whole ranking of
+        genes costs the evaluations of few.
+    within_top
+        How many sets of each cell are taken apart, by ``rank_by``.
     top_k
         Race for the ``top_k`` genes of each cell by ``rank_by`` (``"value"`` or ``"change"``):
         after the first walks only genes whose place among them is in doubt are evaluated, on
@@ -216,9 +239,13 @@ def sensx(
       ``names`` and ``scores`` as ``sc.pl.rank_genes_groups(adata, key="sensx")`` wants them.
 
     With ``obsm``, values and ranks go to ``.obsm`` under the same keys, bounds to ``.uns``. With
-    ``groups`` values and ranks of the sets go to ``.obsm``, (n_obs, n_groups), their names and
-    sizes to ``.uns["sensx"]["groups"]``, and the set of each gene to ``.var["sensx_group"]``. With
-    ``store`` the same is written there.
+    ``groups`` values and ranks of the sets go to ``.obsm["sensx_groups"]``,
+    ``["sensx_groups_rank"]`` and so on, tables of cells x sets; their names and sizes to
+    ``.uns["sensx"]["groups"]``, the genes of each to ``.uns["sensx"]["members"]``, and what each
+    gene is moved with to ``.var["sensx_group"]``; rankings are of sets. With ``within="genes"``
+    ``.layers["sensx"]`` and the others have what was found of the genes in each cell's top sets,
+    NaN (rank 0) elsewhere; with finer sets ``.obsm["sensx_within"]`` has. With ``store`` the same
+    is written there, all of it as arrays.
 
     Raises
     ------
@@ -278,6 +305,10 @@ def sensx(
         out_of_domain=out_of_domain,
         groups=groups,
         group_norm=group_norm,
+        overlap=overlap,
+        ungrouped=ungrouped,
+        within=within,
+        within_top=within_top,
         statistics=statistics,
         keep=keep,
         batch_size=batch_size,
@@ -300,7 +331,6 @@ def sensx(
             obs_names=adata.obs_names,
             var_names=adata.var_names,
             slots=asked.slots,
-            obsm=asked.in_obsm,
         )
     asked.log()
     results = gather(job, asked.together, stored, part, progress=progress)
@@ -309,7 +339,8 @@ def sensx(
     slots = asked.slots_of(results, adata)
     if stored is not None:
         stored.finish(slots)
-        slots["obsm" if asked.in_obsm else "layers"] |= stored.layers()
+        for attribute, arrays in stored.arrays().items():
+            slots[attribute] = slots.get(attribute, {}) | arrays
     result = adata.copy() if copy else adata
     write(result, slots, key_added)
     log_written(results, slots, time.perf_counter() - started)
