@@ -98,8 +98,8 @@ def test_every_snippet_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
                 warnings.simplefilter("ignore")  # those of other libraries
                 exec(compiled, names)
     cells = names["cells"]
-    for key in ("sensx", "linear", "forest", "xgboost", "lightgbm", "onnx", "held", "remote", "chain",
-                "each_part"):  # fmt: skip
+    keys = ("sensx", "linear", "forest", "xgboost", "lightgbm", "onnx", "held", "remote", "chain")
+    for key in (*keys, "each_part"):
         status = cells.obs[f"{key}_status"]
         assert set(status) <= {"resolved", "insensitive", "left_censored", "unsaturated"}, key
     # The served net, the file and the module are one model.
