@@ -1,4 +1,4 @@
-"""The adapter of the contributing guide works as it is written there, and is as short as it says."""
+"""The adapter of the contributing guide works as written, and is as short as it says."""
 
 from __future__ import annotations
 
