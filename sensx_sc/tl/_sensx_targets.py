@@ -123,7 +123,8 @@ def _arguments(how: Mapping[str, Any]) -> dict[str, Any]:
     said = taken | dict(how)
     said["precision"] = settings.precision if said["precision"] is None else said["precision"]
     said["seed"] = settings.seed if said["seed"] is None else said["seed"]
-    numbers = {part.name: said.pop(part.name) for part in fields(Options)}
+    named = [part.name for part in fields(Options) if part.name in said]
+    numbers = {name: said.pop(name) for name in named}
     return {**said, "options": Options(**numbers)}
 
 
