@@ -89,8 +89,12 @@ class Onnx:
         self._providers = providers(find_device(device))
         self._content = None if is_onnx_session(model) else Path(model).read_bytes()
         self._session: Any = model if self._content is None else None
-        session = self.session
         self.name = "ONNX model" if self._content is None else Path(model).name
+        try:
+            session = self.session
+        except Exception as error:
+            msg = f"onnxruntime cannot read {self.name}: {error}"
+            raise ValueError(msg) from error
         self._inputs = read_inputs(
             session.get_inputs(), self.name, features=features, held=held, fixed=fixed
         )

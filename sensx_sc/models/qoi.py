@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -228,7 +229,17 @@ def _index(target: object, names: tuple[str, ...]) -> int:
         if placed is not None or named is not None:
             return placed if placed is not None else named  # type: ignore[return-value]
     msg = f"`target` {target!r} is not an output of the model; it has {_listed(names)}."
-    raise KeyError(msg)
+    raise KeyError(msg + _hint(str(target), names))
+
+
+def _hint(target: str, names: tuple[str, ...]) -> str:
+    """What may have been meant."""
+    near = difflib.get_close_matches(target, names, 1, 0.75)
+    if near:
+        return f" Did you mean {near[0]!r}?"
+    numbered = all(name.isdigit() for name in names) and not target.isdigit()
+    how = " Name them: sx.models.as_model(model, output_names=[...])."
+    return how if numbered else ""
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -78,6 +78,12 @@ def test_two_inputs_follow_each_other_in_a_row(path: Path) -> None:
     torch.testing.assert_close(swapped.outputs(rows.roll(20, dims=1)), model.outputs(rows))
 
 
+def test_a_file_that_is_none_is_refused(path: Path) -> None:
+    path.write_bytes(b"no graph")
+    with pytest.raises(ValueError, match="onnxruntime cannot read m.onnx: "):
+        as_model(path)
+
+
 def test_other_numbers_of_features_are_refused(path: Path) -> None:
     MADE.write_onnx(path)
     with pytest.raises(ValueError, match="m.onnx takes rows of 20 features; got 7"):
