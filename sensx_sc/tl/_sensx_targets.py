@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from sensx_sc.tl._notes import log_written
 from sensx_sc.tl._sensx import sensx
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from anndata import AnnData
 
@@ -88,7 +89,8 @@ def sensx_targets(
     asked = ask(
         adata, model, target=0, key_added=key_added, respond=shared(memory), **_arguments(how)
     )
-    index = each_target(targets, asked.job.run, asked.at_cells)
+    wanted = list(targets) if isinstance(targets, Mapping) else targets
+    index = each_target(wanted, asked.job.run, asked.at_cells)
     keys = _keys(targets, index, key_added)
     memory.targets = np.array(sorted(index.values()), dtype=np.int64)
     each = [
@@ -132,7 +134,7 @@ def _keys(
     targets: Sequence[str | int] | Mapping[str, str] | None, index: Mapping[str, int], prefix: str
 ) -> dict[str, str]:
     """The key of each target's results."""
-    given = list(targets.values()) if hasattr(targets, "values") else None
+    given = list(targets.values()) if isinstance(targets, Mapping) else None
     own = [f"{prefix}_{name}".replace("/", "-") for name in index]
     keys = dict(zip(index, own if given is None else given, strict=True))
     if len(set(keys.values())) < len(keys):
