@@ -139,8 +139,8 @@ def local_sensitivity(
     - ``.uns["local_sensitivity"]``: ``params``; ``slopes``, a tidy table of means over the cells of
       each explained output (group, names, rank by the size of the mean slope, slope and its
       standard error over cells, size = mean ``|slope|``, agreement = share of cells with the sign
-      of the mean, bandwidth, curvature, presence, n_cells); ``curve`` (groups, n_vars, windows), the
-      mean slope in each window, whose half-widths are ``params["bandwidths"]``.
+      of the mean, bandwidth, curvature, presence, n_cells); ``curve`` (groups, n_vars, windows),
+      the mean slope in each window, whose half-widths are ``params["bandwidths"]``.
 
     Raises
     ------
