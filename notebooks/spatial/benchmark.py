@@ -51,7 +51,7 @@ TOP_SHARE = 0.05  # of the pixels of a tile: the paper's 500 of 10,000
 @functools.cache
 def trained(name: str) -> Any:
     """A model of the made-up section."""
-    return sx.datasets.tissue_model(section(), **MODELS[name])
+    return sx.datasets.tissue_model(section(), epochs=20, **MODELS[name])
 
 
 def section(seed: int = 0) -> AnnData:
@@ -118,7 +118,7 @@ def part_tiles(options: argparse.Namespace) -> None:
     tiles = cut(adata).sel(obs=inner_spots(adata, options.spots))
     for name in ("full", "shuffled"):
         model = trained(name)
-        for gene in GENES if name == "full" else SHOWN[:2]:
+        for gene in GENES if name == "full" else SHOWN[1:2]:
             found = sx.im.sensx(tiles, model, features="tile", target=gene, n_walks=40, **HOW)
             table = sx.im.tile_dominance(found, name="change")
             table["delta_star"], table["status"] = found["delta_star"], found["status"]
@@ -146,7 +146,7 @@ def moved(model: Any, gene: str, tiles: xr.DataArray, deltas: np.ndarray) -> np.
         start = predicted(model, one.expand_dims("obs"))[0, at]
         row = []
         for which in (own, ~own):
-            states = one.expand_dims(obs=40).copy(data=np.where(which, ends, x))
+            states = one.drop_vars("obs").expand_dims(obs=40).copy(data=np.where(which, ends, x))
             row.append(np.median(np.abs(predicted(model, states)[:, at] - start)))
         found.append(row)
     return np.array(found)
@@ -245,7 +245,9 @@ def validated(model: Any, gene: str, tiles: xr.DataArray, found: xr.Dataset) -> 
                 states = np.repeat(x[None], 16, axis=0)
                 picked = mask.reshape(x.shape[-2:])
                 states[:, own][..., picked] = ends[:, own][..., picked]
-                got = predicted(model, one.expand_dims(obs=16).copy(data=states))[:, at]
+                got = predicted(model, one.drop_vars("obs").expand_dims(obs=16).copy(data=states))[
+                    :, at
+                ]
                 rows.append(
                     {"obs": name, "first": first, "share": share,
                      "change": float(np.median(np.abs(got - start)))}
@@ -260,7 +262,7 @@ def part_brain(options: argparse.Namespace) -> None:
     folds = np.arange(adata.n_obs) % 5
     guess = np.zeros((adata.n_obs, adata.n_vars))
     for fold in range(5):
-        model = sx.datasets.tissue_model(adata[folds != fold].copy(), seed=fold)
+        model = sx.datasets.tissue_model(adata[folds != fold].copy(), epochs=15, seed=fold)
         guess[folds == fold] = predicted(model, tiles[folds == fold])
     r = correlations(guess, expression(adata))
     fit = [{"gene": gene, "r_held_out": v} for gene, v in zip(BRAIN_GENES, r, strict=True)]
@@ -268,10 +270,10 @@ def part_brain(options: argparse.Namespace) -> None:
     some = tiles.sel(obs=inner_spots(adata, options.pixel_spots))
     tests, dominance, maps = [], [], {}
     for name in ("full", "no sub-spots", "shuffled"):
-        model = sx.datasets.tissue_model(adata, **MODELS[name])
+        model = sx.datasets.tissue_model(adata, epochs=15, **MODELS[name])
         own = correlations(predicted(model, tiles), expression(adata))
         for gene in [BRAIN_GENES[i] for i in np.argsort(-r)[: 3 if name == "full" else 1]]:
-            found = sx.im.sensx(tiles[::4], model, features="tile", target=gene, n_walks=40, **HOW)
+            found = sx.im.sensx(tiles[::7], model, features="tile", target=gene, n_walks=40, **HOW)
             table = sx.im.tile_dominance(found, name="change")
             table["delta_star"], table["status"] = found["delta_star"], found["status"]
             table = table.assign(model=name, gene=gene, r=own[BRAIN_GENES.index(gene)])
@@ -293,8 +295,8 @@ def main() -> None:
     """Run the parts that are asked for, in order."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--spots", type=int, default=12)
-    parser.add_argument("--pixel-spots", type=int, default=5)
+    parser.add_argument("--spots", type=int, default=8)
+    parser.add_argument("--pixel-spots", type=int, default=4)
     parser.add_argument("--walks", type=int, default=12)
     options = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
