@@ -217,13 +217,17 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=["pbmc68k", "oligodendroglioma", "pbmc"])
     options = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / "recovery.csv"
     began, rows = time.time(), []
+    if path.exists():  # sets that are not asked for stay as they are
+        old = pd.read_csv(path)
+        rows = old[~old["set"].isin(options.sets)].to_dict("records")
     for name in options.sets:
         load = {"pbmc": pbmc, "pbmc68k": pbmc68k,
                 "oligodendroglioma": lambda: oligodendroglioma(options.oligo)}[name]  # fmt: skip
         for part in recovery(name, *load(), options):
             rows += part
-            pd.DataFrame(rows).to_csv(RESULTS / "recovery.csv", index=False, float_format="%.5g")
+            pd.DataFrame(rows).to_csv(path, index=False, float_format="%.5g")
     done = {key: str(value) for key, value in vars(options).items() if key != "oligo"}
     done |= {"hours": f"{(time.time() - began) / 3600:.2f}", "python": platform.python_version(),
              "torch": torch.__version__, "sensx_sc": sx.__version__}  # fmt: skip
