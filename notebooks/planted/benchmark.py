@@ -131,6 +131,7 @@ def scored(adata: ad.AnnData, net: nn.Module, cells: list[str], options: argpars
     some = adata[cells].copy()
     sx.tl.sensx(
         some, net, lower=0.0, upper=X.max(axis=0), n_walks=options.walks,
+        n_samples=options.samples,
         statistics=("change", "mean", "shapley"), seed=seed,
     )  # fmt: skip
     there = some.obs["sensx_delta_star"].to_numpy() > 0
@@ -180,6 +181,7 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=15, help="explained cells")
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--walks", type=int, default=200)
+    parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--background", type=int, default=20)
     options = parser.parse_args()

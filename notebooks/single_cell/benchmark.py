@@ -54,7 +54,11 @@ def load(options: argparse.Namespace) -> ad.AnnData:
     mean, square = (
         np.asarray(m.mean(axis=0)).ravel() for m in (adata.X, adata.X.multiply(adata.X))
     )
-    adata = adata[:, square - mean**2 > 1e-6].copy()  # the paper's filter
+    variance = square - mean**2
+    keep = variance > 1e-6  # the paper's filter
+    if options.genes is not None:
+        keep[np.argsort(-variance, kind="stable")[options.genes :]] = False
+    adata = adata[:, keep].copy()
     sx.pp.domain(adata)
     return adata
 
@@ -226,6 +230,7 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--name", default=None, help="of the folder for the results")
     parser.add_argument("--fewest", type=int, default=80, help="cells a type (the paper: 10000)")
     parser.add_argument("--cells", type=int, default=15, help="explained cells a type")
+    parser.add_argument("--genes", type=int, default=None, help="the most variable; else all")
     parser.add_argument("--draws", type=int, default=200)
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--background", type=int, default=30)
