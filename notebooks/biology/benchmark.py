@@ -240,10 +240,12 @@ def main() -> None:
         for part in recovery(name, most_variable(adata, options.genes), markers, options):
             rows += part
             pd.DataFrame(rows).to_csv(path, index=False, float_format="%.5g")
-    done = {key: str(value) for key, value in vars(options).items() if key != "oligo"}
-    done |= {"hours": f"{(time.time() - began) / 3600:.2f}", "python": platform.python_version(),
+    done = {key: value for key, value in vars(options).items() if key != "oligo"}
+    done |= {"hours": round((time.time() - began) / 3600, 2), "python": platform.python_version(),
              "torch": torch.__version__, "sensx_sc": sx.__version__}  # fmt: skip
-    (RESULTS / "run.json").write_text(json.dumps(done, indent=1) + "\n")
+    noted = RESULTS / "runs.json"  # one entry a run, since the table may come from several
+    runs = json.loads(noted.read_text()) if noted.exists() else []
+    noted.write_text(json.dumps([*runs, done], indent=1) + "\n")
 
 
 if __name__ == "__main__":
