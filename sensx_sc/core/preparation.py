@@ -22,9 +22,10 @@ from sensx_sc.core.sampling import cell_key, make_design, uniforms
 from sensx_sc.core.sets import make_partition
 from sensx_sc.core.trial import ready_model, trial_inputs
 from sensx_sc.core.walks import place
-from sensx_sc.evaluators.choose import choose_evaluator, for_groups
+from sensx_sc.evaluators.choose import choose_evaluator
 from sensx_sc.evaluators.full_precision import full_precision
 from sensx_sc.evaluators.gradient.gradients import Gradients
+from sensx_sc.evaluators.grouped import GroupedEvaluator
 from sensx_sc.evaluators.reduced_precision import reduced_precision
 from sensx_sc.logger import logger
 from sensx_sc.models.held import HoldsCovariates
@@ -242,10 +243,9 @@ def _evaluators(
         together = _rows(batch_size, probes.shape[1] * dtype.itemsize)
         if made and not _runs(response, name, probes[:1]):
             continue
-        made[name], reason = found = choose_evaluator(response, dtype, together, probes)
+        made[name], reason = choose_evaluator(response, dtype, together, probes)
         if domain.groups is not None:
-            label = domain.groups.label
-            made[name], reason = for_groups(*found, response, together, label)
+            made[name] = GroupedEvaluator(made[name], domain.groups.label)
         why = why or reason
     return made, why
 
