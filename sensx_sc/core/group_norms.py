@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from sensx_sc.core.arrays import Floats, Ints
     from sensx_sc.core.groups import Groups
+    from sensx_sc.core.kinds import Kinds
     from sensx_sc.words import GroupNorm
 
 
@@ -91,7 +92,9 @@ _MIXED = 2.0  # largest over smallest group: within it sqrt(d) is within 41 %
 _ONE_SIDED = 0.5  # share of values at a bound
 
 
-def why_not_comparable(groups: Groups, x: Floats, lower: Floats, upper: Floats) -> str | None:
+def why_not_comparable(
+    groups: Groups, x: Floats, lower: Floats, upper: Floats, kinds: Kinds | None = None
+) -> str | None:
     """Why values of groups of different sizes cannot be compared, or None.
 
     Parameters
@@ -100,8 +103,12 @@ def why_not_comparable(groups: Groups, x: Floats, lower: Floats, upper: Floats) 
         Some inputs, (C, n).
     lower, upper
         The domain, (n,).
+    kinds
+        What values features take: the steps of those with levels have lengths of their own.
     """
     movable = (groups.label >= 0) & (upper > lower)
+    if kinds is not None:
+        movable &= kinds.of("continuous") | kinds.of("count")
     sizes = np.bincount(groups.label[movable])
     sizes = sizes[sizes > 0]
     if groups.norm == "none" or not len(sizes) or sizes.max() < _MIXED * sizes.min():
