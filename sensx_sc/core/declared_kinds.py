@@ -73,7 +73,6 @@ def make_kinds(
         return kinds
     place = {} if names is None else {str(name): j for j, name in enumerate(names)}
     kind = _codes(kinds, n_features, place)
-    label = (lambda j: str(j)) if names is None else (lambda j: repr(str(names[j])))
     told = _told_levels(levels, n_features, place)
     columns = _columns(blocks, n_features, place)
     inside = np.concatenate([np.empty(0, np.int64), *columns.values()])
@@ -82,11 +81,13 @@ def make_kinds(
     for j in np.flatnonzero(np.isin(kind, [FEATURE_KINDS.index(k) for k in _LEVELLED])).tolist():
         if j in inside or (upper[j] <= lower[j] and j not in told):
             continue  # a constant is not tested
-        found[j] = _levels_of(FEATURE_KINDS[kind[j]], told.get(j), lower[j], upper[j], label(j))
+        found[j] = _levels_of(
+            FEATURE_KINDS[kind[j]], told.get(j), lower[j], upper[j], _who(j, names)
+        )
     extra = sorted(set(told) - set(found))
     if extra and upper[extra[0]] > lower[extra[0]]:
         msg = (
-            f"`levels` of feature {label(extra[0])} have no meaning: it is "
+            f"`levels` of feature {_who(extra[0], names)} have no meaning: it is "
             f"{FEATURE_KINDS[kind[extra[0]]]!r}; {', '.join(_LEVELLED)} features have some."
         )
         raise ValueError(msg)
@@ -119,12 +120,17 @@ def _codes(kinds: Any, n: int, place: Mapping[str, int]) -> Ints:
     return codes
 
 
+def _who(j: int, names: Sequence[str] | None) -> str:
+    return str(j) if names is None else repr(str(names[j]))
+
+
 def _feature(feature: object, place: Mapping[str, int], n: int, argument: str) -> int:
     if isinstance(feature, str) and feature in place:
         return place[feature]
-    whole = isinstance(feature, int | np.integer) and not isinstance(feature, bool)
-    if whole and 0 <= int(feature) < n:  # type: ignore[call-overload]
-        return int(feature)  # type: ignore[call-overload]
+    if isinstance(feature, int | np.integer) and not isinstance(feature, bool):
+        position = int(feature)
+        if 0 <= position < n:
+            return position
     msg = f"`{argument}` names {feature!r}, which is no feature."
     raise KeyError(msg)
 
@@ -202,16 +208,13 @@ def check_kinds(X: Rows, kinds: Kinds, tested: Bools, names: Sequence[str] | Non
     blocks = {name: at for name, at in kinds.blocks.items() if tested[at].all()}
     levelled = [j for j in kinds.levels if tested[j]]
 
-    def who(j: int) -> str:
-        return str(j) if names is None else repr(str(names[j]))
-
     for first, block in _row_blocks(X):
         part = _dense_columns(block, whole)
         wrong = np.argwhere(part != np.rint(part))
         if len(wrong):
             row, k = wrong[0]
             msg = (
-                f"feature {who(int(whole[k]))} is a count, and input {first + row} has "
+                f"feature {_who(int(whole[k]), names)} is a count, and input {first + row} has "
                 f"{part[row, k]:g}; declare it continuous, or explain raw counts."
             )
             raise ValueError(msg)
@@ -219,10 +222,11 @@ def check_kinds(X: Rows, kinds: Kinds, tested: Bools, names: Sequence[str] | Non
             values = _dense_columns(block, np.array([j]))[:, 0]
             off = np.flatnonzero(_off_levels(values, kinds.levels[j]))
             if off.size:
-                shown = ", ".join(f"{level:g}" for level in kinds.levels[j][:8])
+                levels = kinds.levels[j]
+                shown = ", ".join(f"{level:g}" for level in levels[:8])
                 msg = (
-                    f"input {first + off[0]} has {values[off[0]]:g} for feature {who(j)}, whose "
-                    f"levels are {shown}{', ...' if len(kinds.levels[j]) > 8 else ''}."
+                    f"input {first + off[0]} has {values[off[0]]:g} for feature "
+                    f"{_who(j, names)}, whose levels are {shown}{', ...' * (len(levels) > 8)}."
                 )
                 raise ValueError(msg)
         for name, at in blocks.items():

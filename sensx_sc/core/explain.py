@@ -251,10 +251,10 @@ def explain(
     together = block_size("auto", rows.shape[1])
     targets, output_names = resolve_target(target, run.response, outputs(rows, run, together))
     with progress_bar(rows.shape[0], run.evaluations, progress) as shown:
-        blocks = explain_blocks(
+        parts = explain_blocks(
             rows, targets, output_names, keys, run, together, advance=shown.advance
         )
-        return joined([found for _, _, found in blocks])
+        return joined([found for _, _, found in parts])
 
 
 def explain_blocks(

@@ -41,9 +41,14 @@ class Kinds:
     levels: Mapping[int, Floats] = field(default_factory=dict)
     blocks: Mapping[str, Ints] = field(default_factory=dict)
 
+    @classmethod
+    def continuous(cls, n: int) -> Kinds:
+        """Those of n continuous features."""
+        return cls(np.zeros(n, dtype=np.int64))
+
     def of(self, kind: str) -> Bools:
         """Which features are of a kind, (n,)."""
-        found: Bools = self.kind == FEATURE_KINDS.index(kind)  # type: ignore[arg-type]
+        found: Bools = self.kind == FEATURE_KINDS.index(kind)
         return found
 
     @property
@@ -97,7 +102,8 @@ class Kinds:
         column = self._column(free)
         pairs, low, high = self._pairs
         f = column[pairs]
-        pairs, low, high, f = (part[f >= 0] for part in (pairs, low, high, f))
+        there = f >= 0
+        pairs, low, high, f = pairs[there], low[there], high[there], f[there]
         upper = x[pairs] > (low + high) / 2
         other = np.where(upper, low, high)
         ends[..., f] = np.where(1 - u[..., f] <= delta, other, x[pairs])

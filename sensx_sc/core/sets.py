@@ -81,6 +81,12 @@ class Partition(NamedTuple):
     groups: Groups | None
     sets: Sets | None = None
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of what is reported."""
+        reported = self.sets or self.groups
+        return () if reported is None else reported.names
+
 
 def make_partition(
     groups: Grouping | Partition,

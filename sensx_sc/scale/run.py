@@ -66,7 +66,9 @@ class Job:
     keep
         Only so many features of each cell; None: all.
     features
-        Names of the features that are in groups.
+        Names of all columns of the rows.
+    n_matrix
+        How many of them are features of the matrix, with covariates behind them; None: all.
     """
 
     rows: Rows
@@ -82,6 +84,7 @@ class Job:
     sections: tuple[Section, ...]
     keep: int | None = None
     features: tuple[str, ...] = ()
+    n_matrix: int | None = None
 
 
 def open_store(
