@@ -164,9 +164,8 @@ def measured(scores: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
 
 
 def recovery(set_name: str, adata: ad.AnnData, markers: dict[str, set[str]],
-             options: argparse.Namespace) -> list[dict[str, Any]]:  # fmt: skip
-    """Every type, seed, domain, method and filter of one data set."""
-    rows = []
+             options: argparse.Namespace) -> Iterator[list[dict[str, Any]]]:  # fmt: skip
+    """Every type, seed, domain, method and filter of one data set; yields after each net."""
     de, uppers = de_genes(adata), bounds(adata)
     counts = adata.obs["cell_type"].value_counts()
     types = [name for name in markers if name in counts.index and counts[name] >= options.fewest]
@@ -176,14 +175,15 @@ def recovery(set_name: str, adata: ad.AnnData, markers: dict[str, set[str]],
         up[np.argsort(-de[name], kind="stable")[:N_DE]] = True
         about = {"set": set_name, "cell_type": name, "n_markers": int(known.sum())}
         hits, area = measured(np.where(uppers["max"] > 0, np.maximum(de[name], 0), np.nan), known)
-        rows.append({**about, "seed": 0, "method": "differential expression", "domain": "max",
-                     "presence": "all", "hits": hits, "auroc": area})  # fmt: skip
+        yield [{**about, "seed": 0, "method": "differential expression", "domain": "max",
+                "presence": "all", "hits": hits, "auroc": area}]  # fmt: skip
         for seed in range(options.seeds):
             net = sx.models.fit_mlp(adata, "cell_type", name, seed=seed)
             cells = explained_cells(adata, name, net, options.cells)
             if not len(cells):
                 logging.info("%s, %s, seed %d: no cell with p >= %g", set_name, name, seed, SURE)
                 continue
+            rows = []
             for method, domain, scores, present in group_scores(
                 adata, name, net, cells, uppers, options, seed
             ):
@@ -201,7 +201,7 @@ def recovery(set_name: str, adata: ad.AnnData, markers: dict[str, set[str]],
                         "markers_left": int((known & keep).sum()),
                     })  # fmt: skip
             logging.info("%s, %s, seed %d", set_name, name, seed)
-    return rows
+            yield rows
 
 
 def main() -> None:
@@ -221,8 +221,9 @@ def main() -> None:
     for name in options.sets:
         load = {"pbmc": pbmc, "pbmc68k": pbmc68k,
                 "oligodendroglioma": lambda: oligodendroglioma(options.oligo)}[name]  # fmt: skip
-        rows += recovery(name, *load(), options)
-        pd.DataFrame(rows).to_csv(RESULTS / "recovery.csv", index=False, float_format="%.5g")
+        for part in recovery(name, *load(), options):
+            rows += part
+            pd.DataFrame(rows).to_csv(RESULTS / "recovery.csv", index=False, float_format="%.5g")
     done = {key: str(value) for key, value in vars(options).items() if key != "oligo"}
     done |= {"hours": f"{(time.time() - began) / 3600:.2f}", "python": platform.python_version(),
              "torch": torch.__version__, "sensx_sc": sx.__version__}  # fmt: skip

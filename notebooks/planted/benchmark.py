@@ -94,8 +94,9 @@ class Truth(nn.Module):
         pick[drivers, np.arange(len(drivers))] = torch.as_tensor(1 / sd)
         self.register_buffer("pick", pick)
         self.register_buffer("centre", torch.as_tensor(mean / sd))
-        sign = rng.choice([-1.0, 1.0], len(drivers))
-        self.register_buffer("sign", torch.as_tensor(sign))
+        parts = {"additive": 1, "redundant": 3, "interacting": 2}[kind]  # genes that share a sign
+        sign = rng.permutation(np.resize([-1.0, 1.0], len(drivers) // parts))  # as many + as -
+        self.register_buffer("sign", torch.as_tensor(np.repeat(sign, parts)))
         self.shift = 0.0
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
@@ -112,13 +113,12 @@ class Truth(nn.Module):
 
 
 def sure(adata: ad.AnnData, net: nn.Module, names: list[str], most: int) -> list[str]:
-    """The cells that a model is surest of, of those that it calls 1 with p >= .9."""
+    """The first cells that a model calls 1 with p >= .9."""
     rows = adata[names].X.toarray()
     dtype = next((b.dtype for b in (*net.parameters(), *net.buffers())), torch.float32)
     with torch.no_grad():
         p = torch.sigmoid(net(torch.as_tensor(rows, dtype=dtype))).numpy().ravel()
-    order = np.argsort(-p, kind="stable")[:most]
-    return [names[i] for i in order if p[i] >= 0.9]
+    return [names[i] for i in np.flatnonzero(p >= 0.9)[:most]]
 
 
 def scored(adata: ad.AnnData, net: nn.Module, cells: list[str], options: argparse.Namespace,
@@ -131,6 +131,8 @@ def scored(adata: ad.AnnData, net: nn.Module, cells: list[str], options: argpars
         statistics=("change", "mean", "shapley"), seed=seed,
     )  # fmt: skip
     there = some.obs["sensx_delta_star"].to_numpy() > 0
+    if not there.any():
+        return {}, np.empty((0, adata.n_vars)), some[there]
     scores = {
         name: np.abs(np.asarray(some.layers["sensx" if name == "value" else f"sensx_{name}"]))[
             there
@@ -191,10 +193,14 @@ def main() -> None:
                     logging.info("%s, seed %d, %s: no sure cell", kind, seed, name)
                     continue
                 scores, present, some = scored(adata, model, cells, options, seed)
+                if not scores:
+                    logging.info("%s, seed %d, %s: insensitive cells only", kind, seed, name)
+                    continue
                 about = {
                     "kind": kind, "seed": seed, "model": name,
                     "f1": net.report["f1"] if name == "trained net" else 1.0,
                     "delta_star": float(some.obs["sensx_delta_star"].median()),
+                    "n_asked": len(cells),
                 }  # fmt: skip
                 rows += rows_of(scores, present, adata.var["driver"].to_numpy(), about)
                 pd.DataFrame(rows).to_csv(RESULTS / "planted.csv", index=False, float_format="%.5g")

@@ -66,6 +66,8 @@ def explain(
     estimator: Estimator = "walks",
     top_k: int | None = None,
     max_walks: int = MAX_WALKS,
+    audit_features: int = 256,
+    audit_walks: int | None = None,
     alpha: float = 0.05,
     out_of_domain: OutOfDomain = "raise",
     names: Sequence[str] | None = None,
@@ -159,6 +161,11 @@ def explain(
         only features whose place among the top k is in doubt get more than the first ones.
     max_walks
         The budget of ``n_walks="auto"``.
+    audit_features
+        Size of the random sample of features that gradients are held against, beside the top ones.
+    audit_walks
+        Walks of the audit of ``estimator="gradient"``; each costs two evaluations a feature.
+        None: four blocks of the design.
     alpha
         Probability that a certified top k is allowed to be wrong.
     out_of_domain
@@ -217,6 +224,8 @@ def explain(
         estimator=estimator,
         top_k=top_k,
         max_walks=max_walks,
+        audit_features=audit_features,
+        audit_walks=audit_walks,
         alpha=alpha,
         precision=settings.precision if precision is None else precision,
         seed=settings.seed if seed is None else seed,

@@ -1,4 +1,4 @@
-"""A small model of the structure of DeepSpot, trained on a made-up section."""
+"""A small model of the structure of DeepSpot, trained on a section."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 _SIZE = 25  # pixels of a crop that the encoder sees
 _CODES = 64
-_FACTORS = ("nuclei", "eosin", "lumen")
 
 
 def tissue_model(
@@ -26,17 +25,20 @@ def tissue_model(
     seed: int = 0,
     cache: bool = True,
 ) -> DeepSpot:
-    """Train a small model of the structure of DeepSpot on a section of :func:`tissue`.
+    """Train a small model of the structure of DeepSpot on a section.
 
-    A convolutional encoder of four layers learns to tell nuclei, eosin and lumina in crops and is
-    frozen. On its codes of a spot, of its nine sub-spots and of its eight neighbours an ensemble
-    of phi (median) and one of rho (mean) are trained to predict the scaled expression, as those of
-    DeepSpot are. Everything is a tenth of the real sizes, so this takes seconds.
+    A convolutional encoder of three layers learns to tell dark blue, pink and light in crops
+    (nuclei, eosin and lumina of :func:`tissue`) and is frozen. On its codes of a spot, of its nine
+    sub-spots and of its eight neighbours an ensemble of phi (median) and one of rho (mean) are
+    trained to predict the scaled expression, as those of DeepSpot are. Everything is a tenth of
+    the real sizes, so this takes seconds.
 
     Parameters
     ----------
     adata
-        A section of :func:`tissue`.
+        A section: ``.X`` is what is learned, of all genes, at the spots of ``.obsm["spatial"]`` on
+        the image in ``.uns["spatial"]``; :func:`tissue` is one, :func:`mouse_brain` with some of
+        its genes another.
     context
         What the model sees: ``"spot"``, ``"spot_subspot"``, ``"spot_neighbors"`` or
         ``"spot_subspot_neighbors"``.
@@ -55,8 +57,8 @@ def tissue_model(
 
     Raises
     ------
-    ValueError
-        No such context, or no section of :func:`tissue`.
+    KeyError, ValueError
+        No such context, or no image or spots.
 
     Examples
     --------
@@ -67,6 +69,7 @@ def tissue_model(
     """
     import numpy as np
     import torch
+    from scipy.sparse import issparse
 
     from sensx_sc.im import from_adata, spot_tiles
     from sensx_sc.models.deepspot import CONTEXTS, TILES, DeepSpot, Preprocess
@@ -74,12 +77,10 @@ def tissue_model(
     if context not in CONTEXTS:
         msg = f"`context` must be one of {CONTEXTS}; got {context!r}."
         raise ValueError(msg)
-    if "factors" not in adata.obsm:
-        msg = "`adata` must be a section of sx.datasets.tissue; it has no adata.obsm['factors']."
-        raise ValueError(msg)
     tiles = spot_tiles(from_adata(adata), adata).sel(tile=list(TILES))
     pixels = torch.as_tensor(tiles.transpose("obs", "tile", "y", "x", "c").values).float()
-    expression = np.asarray(adata.X, dtype=np.float64)
+    dense = adata.X.toarray() if issparse(adata.X) else adata.X
+    expression = np.asarray(dense, dtype=np.float64)
     if shuffle:
         expression = expression[np.random.default_rng(seed).permutation(len(expression))]
     with torch.random.fork_rng(devices=[]):

@@ -12,6 +12,7 @@ from sensx_sc.evaluators.columnwise import ColumnwiseEvaluator
 from sensx_sc.evaluators.dense import DenseEvaluator
 from sensx_sc.evaluators.full_precision import full_precision
 from sensx_sc.evaluators.graph.columns import NoStemError
+from sensx_sc.evaluators.graph.composed import composed
 from sensx_sc.evaluators.graph.sklearn_linear import as_module
 from sensx_sc.evaluators.graph.sklearn_parts import Untranslatable
 from sensx_sc.evaluators.graph.trace import find_stem
@@ -20,6 +21,7 @@ from sensx_sc.evaluators.stem.evaluator import StemEvaluator
 from sensx_sc.evaluators.trees.evaluator import tree_evaluator
 from sensx_sc.evaluators.trees.pipeline import pipeline_evaluator
 from sensx_sc.models.by_name import ByName
+from sensx_sc.models.chain import Chain
 from sensx_sc.models.lightgbm_booster import LightGBMBooster
 from sensx_sc.models.model import InTorch
 from sensx_sc.models.one_vs_rest import OneVsRest
@@ -109,6 +111,8 @@ def _module(response: Response, dtype: torch.dtype) -> nn.Module:
     model = response.model
     if isinstance(model, InTorch):
         return model.module(dtype)
+    if isinstance(model, Chain):
+        return composed(model, dtype)
     if isinstance(model, SklearnModel):
         try:
             return as_module(model)

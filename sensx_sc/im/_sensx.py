@@ -81,6 +81,8 @@ def sensx(
     estimator: Estimator = "walks",
     top_k: int | None = None,
     max_walks: int = 1000,
+    audit_features: int = 256,
+    audit_walks: int | None = None,
     alpha: float = 0.05,
     statistics: Sequence[str] = ("value", "rank", "change", "mean"),
     batch_size: int | str = "auto",
@@ -138,6 +140,9 @@ def sensx(
     rank_by, estimator, top_k, max_walks, alpha
         As in :func:`sensx_sc.tl.sensx`. ``estimator="gradient"`` gives maps of whole images from
         ``n_walks`` backward passes, audited.
+    audit_features, audit_walks
+        As in :func:`sensx_sc.core.explain`: how many features, in how many walks, the audit
+        evaluates exactly. With a large network the audit is most of the work.
     statistics
         What to keep of every feature: any of ``"value"``, ``"rank"``, ``"mean"``, ``"std"``,
         ``"change"``, ``"shapley"``, ``"se"``, ``"n"``; ``"value"`` always is.
@@ -204,6 +209,8 @@ def sensx(
         estimator=estimator,
         top_k=top_k,
         max_walks=max_walks,
+        audit_features=audit_features,
+        audit_walks=audit_walks,
         alpha=alpha,
         precision=settings.precision if precision is None else precision,
         seed=settings.seed if seed is None else seed,

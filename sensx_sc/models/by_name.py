@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from sensx_sc.models.held import HoldsCovariates
-from sensx_sc.models.model import ChecksRows
+from sensx_sc.models.model import Announces, ChecksRows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +44,7 @@ class ByName:
         self.name = inner.name
         self.kind: OutputKind = inner.kind
         self.independent: bool = getattr(inner, "independent", False)
+        self.needs_target: bool = getattr(inner, "needs_target", False)
         self.dtypes = inner.dtypes
         self.output_names = inner.output_names
         self.input_range = inner.input_range
@@ -71,6 +72,10 @@ class ByName:
         # A cell's total is that of all its genes, so the model is shown all of them.
         if isinstance(self.inner, ChecksRows):
             self.inner.check_rows(rows)
+
+    def announce(self, n_rows: int) -> None:
+        if isinstance(self.inner, Announces):
+            self.inner.announce(n_rows)
 
 
 def _places(inner: Model, columns: tuple[str, ...]) -> NDArray[np.int64]:

@@ -38,10 +38,11 @@ def rankings(
 ) -> Axes | np.ndarray[Any, Any]:
     """Draw the first genes of each group (or cell) as bars, one panel each.
 
-    Length: the statistic that ranks (eq. 3 for ``value``, with a 95 % interval from its standard
-    error). Colour: the sign of ``mean``, that is whether more expression raises or lowers q. Fill:
-    filled = the gene is above its lower bound in at least half of the group's cells (in the
-    cell), open = it is not.
+    Length: the statistic that ranks (eq. 3 for ``value``), with a 95 % interval where its standard
+    error is stored: ``value`` of groups, ``value`` and ``change`` of single cells (statistics
+    ``"se"`` and ``"change_se"`` of :func:`sensx_sc.tl.sensx`). Colour: the sign of ``mean``, that
+    is whether more expression raises or lowers q. Fill: filled = the gene is above its lower bound
+    in at least half of the group's cells (in the cell), open = it is not.
 
     Parameters
     ----------

@@ -141,7 +141,7 @@ def workers(options: argparse.Namespace) -> None:
     adata, model = _cells(options.cells, 2000), BlackBox(2000).eval()
     how = {"lower": 0, "upper": 1, "n_walks": options.walks, "n_samples": 100,
            "deltas": [0.1, 0.5, 1], "chunk_size": 1, "progress": False, "copy": True,
-           "target": 0}  # fmt: skip
+           "target": 0, "tau": 1e-4}  # fmt: skip
     seconds: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(options.repeat):
         for n in (1, 2):

@@ -101,6 +101,21 @@ def test_cells(explained: AnnData) -> None:
     np.testing.assert_allclose(np.ptp(bars.get_segments()[0][:, 0]), 2 * Z95 * se, rtol=1e-6)
 
 
+def test_cells_by_change_have_the_interval_of_change(explained: AnnData) -> None:
+    how = {**ALL, "cells": "cell0", "rank_by": "change"}
+    assert rankings_table(explained, **how, n_genes=3)["error"].isna().all()  # none is stored
+    adata = explained.copy()
+    adata.layers["sensx_change_se"] = 0.1 * adata.layers["sensx_change"]
+    table = rankings_table(adata, **how, n_genes=3)
+    np.testing.assert_allclose(table["error"], 0.1 * table["size"], rtol=1e-6)
+    ax = sx.pl.rankings(adata, cells="cell0", rank_by="change", n_genes=3)
+    (bars,) = ax.collections
+    widths = np.ptp(np.array(bars.get_segments())[:, :, 0], axis=1)
+    np.testing.assert_allclose(widths, 2 * Z95 * table["error"], rtol=1e-6)
+    assert ax.get_xlabel() == "|change in probability|"
+    assert "95 % interval" in legend_texts(ax)
+
+
 def test_unknown_sign_is_grey(make_explained: Callable[..., AnnData]) -> None:
     adata = make_explained(30, 10, statistics=())
     ax = sx.pl.rankings(adata, cells="cell0", n_genes=2)

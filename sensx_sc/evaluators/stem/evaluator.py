@@ -18,7 +18,7 @@ from sensx_sc.evaluators.full_precision import full_precision
 from sensx_sc.evaluators.stem.groups import GroupRows
 from sensx_sc.evaluators.stem.kinks import Narrower
 from sensx_sc.evaluators.stem.steps import step_states
-from sensx_sc.evaluators.stem.sweep import affine_sweep, general_sweep, rows_of
+from sensx_sc.evaluators.stem.sweep import affine_sweep, general_sweep, rows_of, samples_at_once
 from sensx_sc.evaluators.stem.turns import cut, families
 from sensx_sc.evaluators.stem.walks import walk_states
 
@@ -100,10 +100,12 @@ class StemEvaluator(DenseEvaluator):
         self, x: Floats, target: int, free: Ints, down: Floats, up: Floats, u: Floats
     ) -> Floats:
         q = np.empty((len(down), len(u)))
-        targets = np.full(len(u), target)
+        together = samples_at_once(len(down), self.stem.width)
         with full_precision():
-            for k, states in enumerate(self._sweep_states(x, free, down, up, u)):
-                q[k] = self._q(states, targets)
+            for some in (slice(i, i + together) for i in range(0, len(u), together)):
+                targets = np.full(len(u[some]), target)
+                for k, states in enumerate(self._sweep_states(x, free, down, up, u[some])):
+                    q[k, some] = self._q(states, targets)
         return q
 
     def _sweep_states(
