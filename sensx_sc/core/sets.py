@@ -129,9 +129,7 @@ def make_partition(
     [[1.0, 0.5, 0.0], [0.0, 0.5, 1.0]]
     """
     if isinstance(groups, Partition):
-        return Partition(
-            make_groups(groups.groups, n_features, norm=groups.groups.norm), groups.sets
-        )
+        return groups
     require(overlap in OVERLAPS, "overlap", overlap, f"one of {OVERLAPS}")
     require(ungrouped in UNGROUPED, "ungrouped", ungrouped, f"one of {UNGROUPED}")
     sets: Sets | None = None

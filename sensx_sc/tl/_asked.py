@@ -25,7 +25,7 @@ from sensx_sc.scale.top import parse_keep
 from sensx_sc.slots import GROUPS, check_key, digest, refuse_foreign, slot_names, stored_bounds
 from sensx_sc.tl._columns import make_sections, pick_spots, place_names, refuse_kept_groups
 from sensx_sc.tl._covariates import Inputs
-from sensx_sc.tl._notes import log_plan
+from sensx_sc.tl._notes import log_levels, log_plan
 from sensx_sc.tl._targets import pick_targets, warn_of_counts
 from sensx_sc.words import ON_ERROR, STATISTICS
 
@@ -95,6 +95,8 @@ class Asked:
             "domain": self.source,
             "domain_digest": digest(*results.bounds),
             "statistics": list(self.job.statistics),
+            "evaluations": self.job.run.evaluations,
+            "evaluations_within": self.job.run.evaluations_within,
         }
 
     def slots_of(self, results: Results, adata: AnnData) -> dict[str, dict[str, Any]]:
@@ -112,6 +114,7 @@ class Asked:
             source=self.source,
             raced=bool(job.run.options.top_k or job.run.until_stable),
         )
+        log_levels(job.run)
 
 
 def ask(
