@@ -33,18 +33,16 @@ def step_lengths(step: Floats, member: Ints, sizes: Ints, norm: GroupNorm) -> Fl
     Returns
     -------
     (W, G), at least 0, and 0 where nothing moved. For a group of a single feature the step itself
-    with its sign, but for ``"none"``: such a group is a feature.
+    with its sign (for ``"none"`` the sign alone): such a group is a feature.
     """
-    if norm == "none":
-        lengths: Floats = (summed(np.abs(step), member, len(sizes)) > 0).astype(np.float64)
-        return lengths
+    lengths: Floats
     if norm == "l2":
         lengths = np.sqrt(summed(step**2, member, len(sizes)))
     else:
         lengths = summed(np.abs(step), member, len(sizes))
     alone = sizes[member] == 1
     lengths[:, member[alone]] = step[:, alone]
-    return lengths
+    return np.sign(lengths) if norm == "none" else lengths
 
 
 def summed(values: NDArray[Any], member: Ints, n_groups: int) -> NDArray[Any]:

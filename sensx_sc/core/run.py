@@ -108,8 +108,8 @@ class Run:
         if self.within is None:
             return 0
         share = min(1.0, self.within_top / self.domain.n_steps)
-        steps = self.domain.n_steps + math.ceil(share * len(self.within.names))
-        return self.design.n_walks * steps
+        finest = len(np.unique(self.within.label[self.domain.free]))
+        return self.design.n_walks * (self.domain.n_steps + math.ceil(share * finest))
 
     @property
     def evaluations(self) -> int:
