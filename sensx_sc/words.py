@@ -48,3 +48,7 @@ OVERLAPS: tuple[Overlap, ...] = get_args(Overlap)
 Ungrouped = Literal["hold", "single", "together"]
 UNGROUPED: tuple[Ungrouped, ...] = get_args(Ungrouped)
 """What becomes of features that are in no set."""
+
+FeatureKind = Literal["continuous", "count", "ordinal", "binary", "categorical"]
+FEATURE_KINDS: tuple[FeatureKind, ...] = get_args(FeatureKind)
+"""What values a feature takes."""

@@ -14,7 +14,7 @@ from sensx_sc.models.qoi import resolve_target
 from sensx_sc.settings import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import torch
     from numpy.typing import ArrayLike
@@ -50,6 +50,9 @@ def explain(
     ungrouped: Ungrouped = "hold",
     within: Grouping | str | None = None,
     within_top: int = 1,
+    kinds: Mapping[str, str] | ArrayLike | None = None,
+    levels: Mapping[Any, ArrayLike] | None = None,
+    blocks: Mapping[str, Sequence[object]] | None = None,
     target: object = None,
     qoi: Qoi | Callable[[Floats], Any] = "auto",
     deltas: ArrayLike | str = "auto",
@@ -112,6 +115,17 @@ def explain(
         have further columns for the fine groups.
     within_top
         How many groups of each input are taken apart, by ``rank_by``.
+    kinds
+        What values features take: one of ``"continuous"``, ``"count"`` (whole numbers),
+        ``"ordinal"`` (levels in an order), ``"binary"`` and ``"categorical"`` (codes) for each,
+        for all, or in a mapping from names or positions. At a scale delta a category switches to
+        another with probability delta; see :mod:`sensx_sc.core.kinds`. None: all continuous.
+    levels
+        Levels of features by their names or positions, ascending; by default the whole numbers of
+        the domain, or its two ends for binary ones.
+    blocks
+        Columns of one-hot blocks, by the name of each. A block changes as a whole, so it is a
+        group; without ``groups`` the others are each alone.
     target
         Explained output: name, index, one a cell, or None for each input's predicted class.
     qoi
@@ -238,15 +252,18 @@ def explain(
         ungrouped=ungrouped,
         within=within,
         within_top=within_top,
+        kinds=kinds,
+        levels=levels,
+        blocks=blocks,
     )
     keys = check_keys(keys, rows.shape[0])
     together = block_size("auto", rows.shape[1])
     targets, output_names = resolve_target(target, run.response, outputs(rows, run, together))
     with progress_bar(rows.shape[0], run.evaluations, progress) as shown:
-        blocks = explain_blocks(
+        parts = explain_blocks(
             rows, targets, output_names, keys, run, together, advance=shown.advance
         )
-        return joined([found for _, _, found in blocks])
+        return joined([found for _, _, found in parts])
 
 
 def explain_blocks(

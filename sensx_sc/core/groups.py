@@ -35,7 +35,7 @@ class Groups:
     norm
         What the change of q at a group's step is divided by. ``"l2"``: the Euclidean length of
         the step, as in equation A14. ``"density"``: the sum of the absolute steps of its features.
-        ``"none"``: nothing, so that ``value`` is ``change``.
+        ``"none"``: nothing, so that ``value`` is ``change`` (where it moved).
     """
 
     names: tuple[str, ...]

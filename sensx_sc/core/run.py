@@ -85,6 +85,8 @@ class Run:
         if self.sets is not None:
             share = self.sets.share
             parts += [part.astype(np.int64) for part in (share.indptr, share.indices)]
+        if self.domain.kinds is not None:
+            parts.append(self.domain.kinds.fingerprint(n))
         return np.concatenate([np.empty(0, np.int64), *parts])
 
     def present(self, x: Floats) -> Bools:
@@ -106,8 +108,8 @@ class Run:
         if self.within is None:
             return 0
         share = min(1.0, self.within_top / self.domain.n_steps)
-        steps = self.domain.n_steps + math.ceil(share * len(self.within.names))
-        return self.design.n_walks * steps
+        finest = len(np.unique(self.within.label[self.domain.free]))
+        return self.design.n_walks * (self.domain.n_steps + math.ceil(share * finest))
 
     @property
     def evaluations(self) -> int:
@@ -136,6 +138,7 @@ class Run:
             "group_norm": None if groups is None else groups.norm,
             "overlap": None if self.sets is None else self.sets.rule,
             "within_top": None if self.within is None else self.within_top,
+            "kinds": None if self.domain.kinds is None else self.domain.kinds.counted(),
             "out_of_domain": self.out_of_domain,
             "evaluator": next(iter(self.evaluators.values())).name,
             "rows_a_batch": rows,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
-from sensx_sc.core.groups import Groups, make_groups, set_members
+from sensx_sc.core.groups import Groups, make_groups, set_members, singletons
 from sensx_sc.core.options import require
 from sensx_sc.core.statistics import ranking_score, ranks
 from sensx_sc.words import OVERLAPS, UNGROUPED
@@ -74,16 +74,18 @@ class Sets:
 class Partition(NamedTuple):
     """The groups that are walked, and the sets that they are put together to, if they are.
 
-    ``sets`` is None where groups are reported as they are.
+    ``groups`` is None where each feature changes alone, ``sets`` where groups are reported as they
+    are.
     """
 
-    groups: Groups
+    groups: Groups | None
     sets: Sets | None = None
 
-    def beside(self, n_held: int) -> Partition:
-        """The same with further features, which are in no group."""
-        label = np.concatenate([self.groups.label, np.full(n_held, -1)])
-        return Partition(replace(self.groups, label=label), self.sets)
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of what is reported."""
+        reported = self.sets or self.groups
+        return () if reported is None else reported.names
 
 
 def make_partition(
@@ -94,6 +96,7 @@ def make_partition(
     norm: GroupNorm = "l2",
     overlap: Overlap = "share",
     ungrouped: Ungrouped = "hold",
+    blocks: Mapping[str, Ints] | None = None,
 ) -> Partition:
     """Check groups of features, and split those that overlap into atoms.
 
@@ -109,6 +112,8 @@ def make_partition(
     ungrouped
         Features in no set: ``"hold"`` (they keep their values), ``"single"`` (each changes alone)
         or ``"together"`` (they are one more group, named ``"ungrouped"``).
+    blocks
+        Columns of one-hot blocks, which are never alone.
 
     Returns
     -------
@@ -124,9 +129,7 @@ def make_partition(
     [[1.0, 0.5, 0.0], [0.0, 0.5, 1.0]]
     """
     if isinstance(groups, Partition):
-        return Partition(
-            make_groups(groups.groups, n_features, norm=groups.groups.norm), groups.sets
-        )
+        return groups
     require(overlap in OVERLAPS, "overlap", overlap, f"one of {OVERLAPS}")
     require(ungrouped in UNGROUPED, "ungrouped", ungrouped, f"one of {UNGROUPED}")
     sets: Sets | None = None
@@ -135,7 +138,7 @@ def make_partition(
         made = make_groups(made, n_features, norm=norm)
     else:
         made = make_groups(groups, n_features, names=names, norm=norm)
-    return _with_others(made, sets, ungrouped, names)
+    return _with_others(made, sets, ungrouped, names, blocks or {})
 
 
 def _atoms(members: dict[str, Ints], n_features: int, rule: Overlap) -> tuple[Groups, Sets | None]:
@@ -161,7 +164,11 @@ def _atoms(members: dict[str, Ints], n_features: int, rule: Overlap) -> tuple[Gr
 
 
 def _with_others(
-    groups: Groups, sets: Sets | None, ungrouped: Ungrouped, names: Sequence[str] | None
+    groups: Groups,
+    sets: Sets | None,
+    ungrouped: Ungrouped,
+    names: Sequence[str] | None,
+    blocks: Mapping[str, Ints],
 ) -> Partition:
     """The same with groups for the features that are in none."""
     others = np.flatnonzero(groups.label < 0)
@@ -170,8 +177,9 @@ def _with_others(
     added: tuple[str, ...] = (OTHERS,)
     number = np.zeros(len(others), dtype=np.int64)
     if ungrouped == "single":
-        added = tuple(str(j) if names is None else str(names[j]) for j in others.tolist())
-        number = np.arange(len(others))
+        single = single_features(groups.n_features, names, blocks)
+        own, number = np.unique(single.label[others], return_inverse=True)
+        added = tuple(single.names[g] for g in own)
     there = set(groups.names if sets is None else sets.names)
     twice = [name for name in added if name in there]
     if twice:
@@ -180,13 +188,43 @@ def _with_others(
             "adds; give the set another name."
         )
         raise ValueError(msg)
+    return Partition(*appended(groups, sets, others, number, added))
+
+
+def appended(
+    groups: Groups, sets: Sets | None, features: Ints, number: Ints, names: tuple[str, ...]
+) -> tuple[Groups, Sets | None]:
+    """Groups, and sets, with further ones for features that are in none.
+
+    Parameters
+    ----------
+    number
+        Which of the new ones each of ``features`` is in.
+    names
+        Names of the new ones.
+    """
     label = groups.label.copy()
-    label[others] = len(groups.names) + number
-    made = replace(groups, names=groups.names + added, label=label)
+    label[features] = len(groups.names) + number
+    made = replace(groups, names=groups.names + names, label=label)
     if sets is not None:
-        share = sparse.block_diag([sets.share, sparse.identity(len(added))])
-        sets = Sets(sets.names + added, sparse.csr_matrix(share), sets.rule)
-    return Partition(made, sets)
+        share = sparse.block_diag([sets.share, sparse.identity(len(names))])
+        sets = Sets(sets.names + names, sparse.csr_matrix(share), sets.rule)
+    return made, sets
+
+
+def single_features(
+    n_features: int, names: Sequence[str] | None, blocks: Mapping[str, Ints]
+) -> Groups:
+    """Each feature a group of its own, and each one-hot block one, at its first column."""
+    single = singletons(n_features, names)
+    if not blocks:
+        return single
+    label, titles = single.label.copy(), list(single.names)
+    for name, columns in blocks.items():
+        label[columns] = columns[0]
+        titles[int(columns[0])] = name
+    kept, label = np.unique(label, return_inverse=True)
+    return Groups(tuple(titles[g] for g in kept), label)
 
 
 def of_sets(found: Explanation, sets: Sets, domain: Domain, rank_by: RankBy) -> Explanation:
@@ -216,7 +254,7 @@ def of_sets(found: Explanation, sets: Sets, domain: Domain, rank_by: RankBy) -> 
     known = ~np.isnan(found.value)
     there = sets.any_of(known)
     size = np.zeros(sets.share.shape[1])
-    size[domain.places] = domain.sizes
+    size[domain.places] = domain.moving
     by_size = sets.share @ sparse.diags(size).tocsr()
     is_amount = found.groups is not None and found.groups.norm == "none"
 

@@ -17,7 +17,6 @@ from sensx_sc.evaluators.graph.onnx_graph import onnx_module
 from sensx_sc.evaluators.graph.sklearn_linear import as_module
 from sensx_sc.evaluators.graph.sklearn_parts import Untranslatable
 from sensx_sc.evaluators.graph.trace import find_stem
-from sensx_sc.evaluators.grouped import GroupedEvaluator
 from sensx_sc.evaluators.routed import RoutedEvaluator
 from sensx_sc.evaluators.stem.evaluator import StemEvaluator
 from sensx_sc.evaluators.trees.evaluator import tree_evaluator
@@ -33,7 +32,7 @@ from sensx_sc.models.sklearn_estimator import SklearnModel
 if TYPE_CHECKING:
     from torch import nn
 
-    from sensx_sc.evaluators.protocol import Evaluator, Floats, Ints
+    from sensx_sc.evaluators.protocol import Evaluator, Floats
     from sensx_sc.evaluators.stem.stem import Stem
     from sensx_sc.models.qoi import Response
 
@@ -89,31 +88,6 @@ def choose_evaluator(
         return dense, f"row by row, because {reason}"
     why = f"by an affine stem of {stem.width} outputs: a step moves along one of its columns"
     return StemEvaluator(response, dtype, rows, stem), why
-
-
-def for_groups(
-    evaluator: Evaluator,
-    why: str,
-    response: Response,
-    rows: int,
-    label: Ints,
-) -> tuple[GroupedEvaluator, str]:
-    """The evaluator for features that change in groups, and why.
-
-    Parameters
-    ----------
-    evaluator, why
-        What :func:`choose_evaluator` found: it still serves the calibration.
-    rows
-        Rows that the model is given at once.
-    label
-        Group of each feature, (n,).
-    """
-    if type(evaluator) is DenseEvaluator:
-        return GroupedEvaluator(evaluator, evaluator, label), why
-    dense = DenseEvaluator(response, evaluator.dtype, rows)
-    why = f"row by row along walks, whose steps move whole groups; else {why}"
-    return GroupedEvaluator(dense, evaluator, label), why
 
 
 def _stem(response: Response, dense: DenseEvaluator, probes: Floats) -> Stem:

@@ -12,7 +12,7 @@ from sensx_sc.get._stored import (
     read_values,
     source_key,
 )
-from sensx_sc.slots import COLUMNS, GENES, GROUPS, WITHIN, sanitised
+from sensx_sc.slots import COLUMNS, COVARIATES, GENES, GROUPS, WITHIN, sanitised
 from sensx_sc.words import STATISTICS
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ def explanation(adata: AnnData, key: str = "sensx") -> xr.Dataset:
 
     With ``tl.sensx(..., obsm=...)`` the arrays come from ``.obsm`` and ``var`` has no names; with
     ``groups=`` they are (obs, group), and with ``within=`` there are ``value_within`` and so on,
-    (obs, var) or (obs, fine).
+    (obs, var) or (obs, fine); with ``covariates=`` there are ``value_covariates`` and so on, (obs,
+    covariate).
     ``attrs`` holds the call's parameters, ``noise_floor`` and ``versions`` as plain Python values.
 
     Raises
@@ -82,6 +83,8 @@ def explanation(adata: AnnData, key: str = "sensx") -> xr.Dataset:
         if spot in (GROUPS, WITHIN):
             table = stored["groups" if spot == GROUPS else "groups_within"]
             coords[column] = table["names"].to_numpy().astype(str)
+        if spot == COVARIATES:
+            coords[column] = np.array([str(key) for key in stored["params"]["covariates"]])
     for name in ("delta_star", "qoi"):
         if f"{prefix}_{name}" in adata.obs:
             variables[name] = ("obs", adata.obs[f"{prefix}_{name}"].to_numpy(dtype=np.float64))
@@ -120,7 +123,8 @@ def _parts(stored: Mapping[str, Any]) -> list[tuple[Spot, str, str]]:
     """Return where arrays are, the name of their columns, and what follows the names of each."""
     flat = GENES if stored["params"].get("obsm") is None else COLUMNS
     if "groups" not in stored:
-        return [(flat, "var", "")]
+        beside = [(COVARIATES, "covariate", "_covariates")]
+        return [(flat, "var", ""), *(beside if "covariates" in stored["params"] else [])]
     finer = (WITHIN, "fine") if "groups_within" in stored else (flat, "var")
     return [(GROUPS, "group", ""), (*finer, "_within")]
 

@@ -140,6 +140,7 @@ def heatmap_table(
         ranked = get_rankings(adata, rank_by=statistic, within=within, key=key)  # type: ignore[arg-type]
     else:
         ranked = group_table(adata, groupby, statistic=statistic, key=prefix, within=within)
+    ranked = ranked[ranked["names"].isin(columns.names)]  # covariates have a table of their own
     groups = list(dict.fromkeys(ranked["group"]))
     first = ranked[ranked["rank"] <= n_genes].sort_values("rank", kind="stable")
     first = first.drop_duplicates("names")

@@ -121,7 +121,8 @@ def rankings(
         draw_rankings(panel, table[table["panel"] == name], name)
         if not own or i + ncols >= len(axes):
             panel.set_xlabel(label, fontsize=8)
-    legend = rankings_legend(table, quantity(params), one_cell=cells is not None)
+    of_sets = params.get("n_groups") is not None and not within
+    legend = rankings_legend(table, quantity(params), one_cell=cells is not None, of_sets=of_sets)
     place_legend(axes, legend, own=own, entry=2.6)
     return one_or_all(axes)
 
@@ -203,14 +204,20 @@ def _colour(sign: float) -> str:
     return RAISES if sign > 0 else LOWERS if sign < 0 else UNSIGNED
 
 
-def rankings_legend(table: pd.DataFrame, q: str, *, one_cell: bool) -> list[Artist]:
-    """Return the legend's entries for what the panels show."""
+def rankings_legend(
+    table: pd.DataFrame, q: str, *, one_cell: bool, of_sets: bool = False
+) -> list[Artist]:
+    """Return the legend's entries for what the panels show.
+
+    The genes of a set move up and down at once: its sign says what that does on average.
+    """
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
+    moved = "moving it" if of_sets else "more expression"
     words = {
-        RAISES: f"more expression: {q} up",
-        LOWERS: f"more expression: {q} down",
+        RAISES: f"{moved}: {q} up",
+        LOWERS: f"{moved}: {q} down",
         UNSIGNED: "sign unknown or zero",
     }
     used = {_colour(sign) for sign in table["sign"]}

@@ -13,7 +13,7 @@ from sensx_sc.core.explanation import joined
 from sensx_sc.core.preparation import read
 from sensx_sc.core.progress import Progress
 from sensx_sc.core.sampling import cell_key, uniforms
-from sensx_sc.core.walks import UnrepeatableError
+from sensx_sc.core.walks import UnrepeatableError, place
 from sensx_sc.scale.cluster import active_client, on_workers
 from sensx_sc.scale.facts import Facts
 from sensx_sc.scale.results import condense
@@ -66,7 +66,9 @@ class Job:
     keep
         Only so many features of each cell; None: all.
     features
-        Names of the features that are in groups.
+        Names of all columns of the rows.
+    n_matrix
+        How many of them are features of the matrix, with covariates behind them; None: all.
     """
 
     rows: Rows
@@ -82,6 +84,7 @@ class Job:
     sections: tuple[Section, ...]
     keep: int | None = None
     features: tuple[str, ...] = ()
+    n_matrix: int | None = None
 
 
 def open_store(
@@ -134,6 +137,8 @@ def _model_outputs(job: Job) -> Floats:
     run, domain = job.run, job.run.domain
     u = uniforms(0, cell_key("store"), "calibration", 0, 2 * _N_PROBES, domain.n_features)
     points = domain.lower + u * (domain.upper - domain.lower)
+    if not domain.continuous:
+        points[:, domain.free] = place(u[:, domain.free], run.trial[0], domain, 1.0)
     points[:_N_PROBES, ~domain.tested] = domain.lower[~domain.tested]
     evaluator = next(iter(run.evaluators.values()))
     found = np.full((len(points), len(job.output_names) + 1), np.nan)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from sensx_sc.slots import COLUMNS, GENES, GROUPS, WITHIN, Section
+from sensx_sc.slots import COLUMNS, COVARIATES, GENES, GROUPS, WITHIN, Section
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,29 +22,42 @@ FEATURES = ("genes", "features")
 """Names of the finest groups."""
 
 
-def pick_spots(*, obsm: str | None, groups: Any, within: Any) -> list[Spot]:
+def pick_spots(
+    *, obsm: str | None, groups: Any, within: Any, covariates: Any, blocks: bool
+) -> list[Spot]:
     """Where results go, from what is asked: features, or groups and what the top ones hold.
+
+    Parameters
+    ----------
+    blocks
+        Whether features of the matrix are one-hot blocks, which are groups.
 
     Raises
     ------
     ValueError
-        ``within`` without ``groups``.
+        ``within`` without ``groups``, or with ``covariates``.
     """
     flat = GENES if obsm is None else COLUMNS
-    if groups is None:
+    if groups is None and not blocks:
         if within is not None:
             msg = "`within` needs `groups`: it says what the top groups are taken apart into."
             raise ValueError(msg)
-        return [flat]
+        return [flat] if covariates is None else [flat, COVARIATES]
     if within is None:
         return [GROUPS]
+    if covariates is not None:
+        msg = "`within` and `covariates` cannot be combined: walk the covariates without `within`."
+        raise ValueError(msg)
     return [GROUPS, flat if isinstance(within, str) and within in FEATURES else WITHIN]
 
 
 def refuse_kept_groups(keep: str, spots: Sequence[Spot]) -> None:
-    """Refuse to keep only the first features of each cell where they are groups."""
-    if keep != "all" and GROUPS in spots:
-        msg = f"`keep` {keep!r} keeps the first genes of each cell; with `groups` all are kept."
+    """Refuse to keep only the first features of each cell where they are not genes alone."""
+    if keep != "all" and (GROUPS in spots or COVARIATES in spots):
+        msg = (
+            f"`keep` {keep!r} keeps the first genes of each cell; with `groups` all are kept, and "
+            "so they are with `covariates`."
+        )
         raise ValueError(msg)
 
 
@@ -79,17 +92,23 @@ def storable(names: Sequence[str]) -> tuple[str, ...]:
     return found
 
 
-def make_sections(run: Run, spots: Sequence[Spot], names: tuple[str, ...]) -> tuple[Section, ...]:
+def make_sections(
+    run: Run, spots: Sequence[Spot], names: tuple[str, ...], n_matrix: int
+) -> tuple[Section, ...]:
     """Which columns of the results go to each spot.
 
     Parameters
     ----------
     names
         As :func:`place_names` gives them.
+    n_matrix
+        Features of the matrix that is explained: what follows are covariates.
     """
-    edges = [0, run.n_coarse, len(names)] if len(spots) == 2 else [0, len(names)]
+    first = n_matrix if COVARIATES in spots else run.n_coarse
+    edges = [0, first, len(names)] if len(spots) == 2 else [0, len(names)]
+    plain = (GENES, COLUMNS)
     return tuple(
-        Section(spot, start, stop, names[start:stop] if spot in (GROUPS, WITHIN) else None)
+        Section(spot, start, stop, None if spot in plain else names[start:stop])
         for spot, start, stop in zip(spots, edges[:-1], edges[1:], strict=True)
     )
 

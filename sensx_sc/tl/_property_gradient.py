@@ -74,8 +74,8 @@ def property_gradient(
     Each cell is edited step by step along one property (its library size, a gene programme, the
     mitochondrial share), the property is measured at every step, and the response is followed. The
     expected property gradient magnitude (EPGM) is ``sum |dq| / sum |dm|``, over forward
-    differences. Whether that is more than chance is asked of placebos: the same edit of other
-    genes of like expression.
+    differences. Whether that is more than chance is asked of placebos: the same edit of other genes
+    of like expression.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ import sensx_sc
 from sensx_sc.scale.group_means import GroupMeans
 from sensx_sc.scale.results import WHOLE
 from sensx_sc.scale.top import csr
-from sensx_sc.slots import sanitised
+from sensx_sc.slots import GROUPS, sanitised
 from sensx_sc.tl._columns import group_tables
 from sensx_sc.tl._rank_groups import ranking_records
 from sensx_sc.tl._ranking_table import ranking_table
@@ -89,8 +89,13 @@ class Results:
     @property
     def bounds(self) -> tuple[Floats, Floats]:
         """The domain of the features."""
-        n, domain = self.run.n_features, self.run.domain
+        n, domain = self._n_matrix, self.run.domain
         return domain.lower[:n], domain.upper[:n]
+
+    @property
+    def _n_matrix(self) -> int:
+        n = self.job.n_matrix
+        return self.run.n_features if n is None else n
 
     @property
     def counts(self) -> dict[str, int]:
@@ -199,9 +204,9 @@ class Results:
         if self.run.within is not None:
             uns["rankings_within"] = self.rankings(within=True)
         groups = self.run.domain.groups
-        if groups is not None:
+        if groups is not None and self.job.sections[0].spot == GROUPS:
             uns |= group_tables(self.run, self.job)
-            label = groups.label[: self.run.n_features]
+            label = groups.label[: self._n_matrix]
             if of_genes:
                 slots["var"][f"{key}_group"] = pd.Categorical.from_codes(label, list(groups.names))
             else:

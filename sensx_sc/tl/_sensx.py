@@ -17,7 +17,7 @@ from sensx_sc.tl._gather import gather
 from sensx_sc.tl._notes import log_written
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from os import PathLike
 
     import pandas as pd
@@ -70,6 +70,8 @@ def sensx(
     ungrouped: Ungrouped = "hold",
     within: Grouping | str | PathLike[str] | pd.DataFrame | None = None,
     within_top: int = 1,
+    kinds: Mapping[str, str] | ArrayLike | pd.DataFrame | str | None = None,
+    covariates: str | Sequence[str] | Mapping[str, str | None] | None = None,
     top_k: int | None = None,
     max_walks: int = MAX_WALKS,
     alpha: float = 0.05,
@@ -167,6 +169,19 @@ def sensx(
         genes costs the evaluations of few.
     within_top
         How many sets of each cell are taken apart, by ``rank_by``.
+    kinds
+        What values features take: ``"continuous"``, ``"count"`` (ends are rounded), ``"ordinal"``
+        (levels in an order), ``"binary"``, ``"categorical"`` (codes; at a scale delta one switches
+        to another with probability delta). None: as ``adata.var["sensx_kind"]`` says, continuous
+        without it; ``["sensx_levels"]`` has the levels (``"0, 1, 5"``, or 3 for 0, 1, 2) and
+        ``["sensx_block"]`` the name of the one-hot block that a column is of. Or a kind for all, a
+        mapping from names, kinds in the order of the features, such a table, or ``"infer"``: 0 and
+        1 are binary, other whole numbers counts.
+    covariates
+        Columns of ``adata.obs`` that walk beside the genes: of those that the model reads by
+        itself (scvi-tools), or that follow the genes in the rows of a model that takes them, one
+        column a number or ordered category, one a category of the others. Names, or a mapping from
+        names to kinds where these are not to be inferred from the type of the column.
     top_k
         Race for the ``top_k`` genes of each cell by ``rank_by`` (``"value"`` or ``"change"``):
         after the first walks only genes whose place among them is in doubt are evaluated, on
@@ -244,8 +259,10 @@ def sensx(
     ``.uns["sensx"]["groups"]``, the genes of each to ``.uns["sensx"]["members"]``, and what each
     gene is moved with to ``.var["sensx_group"]``; rankings are of sets. With ``within="genes"``
     ``.layers["sensx"]`` and the others have what was found of the genes in each cell's top sets,
-    NaN (rank 0) elsewhere; with finer sets ``.obsm["sensx_within"]`` has. With ``store`` the same
-    is written there, all of it as arrays.
+    NaN (rank 0) elsewhere; with finer sets ``.obsm["sensx_within"]`` has. With ``covariates``
+    what was found of them is in ``.obsm["sensx_covariates"]`` and so on, cells x covariates (among
+    the sets, with ``groups``), and they are ranked among the genes. With ``store`` the same is
+    written there, all of it as arrays.
 
     Raises
     ------
@@ -309,6 +326,8 @@ def sensx(
         ungrouped=ungrouped,
         within=within,
         within_top=within_top,
+        kinds=kinds,
+        covariates=covariates,
         statistics=statistics,
         keep=keep,
         batch_size=batch_size,

@@ -78,6 +78,6 @@ def test_numbers_of_the_tables_are_those_of_the_notebooks(stem: str) -> None:
     found = shown(NOTEBOOKS / f"{stem}.ipynb")
     for number in numbers:
         digits = number.lstrip("-")
-        assert re.search(rf"(?<![\d]){'0' if digits[0] == '.' else ''}{re.escape(digits)}", found), (
-            number
-        )
+        assert re.search(
+            rf"(?<![\d]){'0' if digits[0] == '.' else ''}{re.escape(digits)}", found
+        ), number

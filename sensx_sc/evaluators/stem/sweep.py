@@ -10,9 +10,10 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
     from torch import Tensor
 
-    from sensx_sc.evaluators.protocol import Floats
+    from sensx_sc.evaluators.protocol import Floats, Ints
     from sensx_sc.evaluators.stem.stem import Branch
 
 _ON_LINE = 1e-12  # relative rounding of a reach that is still on its line
@@ -42,7 +43,7 @@ def affine_sweep(weight: Tensor, u: Tensor, down: Floats, up: Floats) -> Iterato
     # Of what leaves its line at each scale: how fast it grows, and where it stays.
     kept = weight.new_zeros(2, len(scale) + 1, len(u), weight.shape[1])
     for end in ends:
-        for k in np.unique(end.leaves[end.moves]):
+        for k in np.unique(end.leaves[end.leaves >= 0]):
             found = end.products(k, weight)
             kept[: len(found), k] += found
     growing, staying = kept
@@ -65,26 +66,26 @@ def samples_at_once(n_scales: int, width: int) -> int:
 class _End:
     """One of the two ends of a neighbourhood, and the way to it: fraction times reach.
 
-    ``leaves`` is the scale from which each feature is off its line, K if none; ``moves`` are the
-    features on such a line. ``wanders`` are the few that do something else.
+    ``leaves`` is the scale from which each feature is off its line, K if none and -1 for those
+    that never move and for the few that ``wander``, whose reach is no such line.
     """
 
     def __init__(self, fraction: Tensor, reach: Floats, scale: Floats) -> None:
         self.fraction, self.reach = fraction, reach
-        off = np.abs(reach - scale[:, None] * reach[0]) > _ON_LINE * reach
-        self.leaves = np.where(off.any(axis=0), off.argmax(axis=0), len(scale))
-        self.held = reach[np.minimum(self.leaves, len(scale) - 1), np.arange(reach.shape[1])]
-        after = np.arange(len(scale))[:, None] >= self.leaves
-        wanders = (after & (np.abs(reach - self.held) > _ON_LINE * reach)).any(axis=0)
-        self.moves = ~wanders & ((reach[0] > 0) | (self.held > 0))
-        self.wanders = np.flatnonzero(wanders)
+        some = np.flatnonzero(reach[-1])
+        leaves, held, wander = _course(reach[:, some], scale)
+        self.leaves = np.full(reach.shape[1], -1)
+        self.leaves[some] = np.where(wander, -1, leaves)
+        self.held = np.zeros(reach.shape[1])
+        self.held[some] = held
+        self.wander = some[wander]
 
     def products(self, k: int, weight: Tensor) -> Tensor:
         """What features that leave at scale k move a state: a unit of scale, and for good.
 
         (2, S, H), or (1, S, H) of those that never leave.
         """
-        leaving = self.moves & (self.leaves == k)
+        leaving = self.leaves == k
         ends = np.stack([self.reach[0], self.held][: 1 + (k < len(self.reach))])
         # Most of them are multiplied with the others, at a length of zero: no copy of the weights.
         some = np.flatnonzero(leaving)
@@ -96,10 +97,19 @@ class _End:
 
     def elsewhere(self, k: int, weight: Tensor) -> Tensor | float:
         """What the features that wander move a state at a scale."""
-        if not self.wanders.size:
+        if not self.wander.size:
             return 0.0
-        at = torch.as_tensor(self.wanders, device=weight.device)
-        return (self.fraction[:, at] * _like(self.reach[k][self.wanders], weight)) @ weight[at]
+        at = torch.as_tensor(self.wander, device=weight.device)
+        return (self.fraction[:, at] * _like(self.reach[k][self.wander], weight)) @ weight[at]
+
+
+def _course(reach: Floats, scale: Floats) -> tuple[Ints, Floats, NDArray[np.bool_]]:
+    """Where each reach leaves its line (K: nowhere), what it then is, and whether that changes."""
+    off = np.abs(reach - scale[:, None] * reach[0]) > _ON_LINE * reach
+    leaves = np.where(off.any(axis=0), off.argmax(axis=0), len(scale))
+    held = reach[np.minimum(leaves, len(scale) - 1), np.arange(reach.shape[1])]
+    after = np.arange(len(scale))[:, None] >= leaves
+    return leaves, held, (after & (np.abs(reach - held) > _ON_LINE * reach)).any(axis=0)
 
 
 def rows_of(weight: Tensor, features: Tensor) -> Tensor:
