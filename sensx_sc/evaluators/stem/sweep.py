@@ -112,7 +112,7 @@ def _course(reach: Floats, scale: Floats) -> tuple[Ints, Floats, Bools]:
     leaves = np.where(off.any(axis=0), off.argmax(axis=0), len(scale))
     held = reach[np.minimum(leaves, len(scale) - 1), np.arange(reach.shape[1])]
     after = np.arange(len(scale))[:, None] >= leaves
-    changes: Bools = (after & (np.abs(reach - held) > _ON_LINE * reach)).any(axis=0)
+    changes = np.asarray((after & (np.abs(reach - held) > _ON_LINE * reach)).any(axis=0))
     return leaves, held, changes
 
 
