@@ -92,6 +92,14 @@ def oligodendroglioma(path: Path | None) -> tuple[ad.AnnData, dict[str, set[str]
     return found, {name: set(genes) for name, genes in OF_OLIGO.items()}
 
 
+def most_variable(adata: ad.AnnData, n_genes: int | None) -> ad.AnnData:
+    """The so many genes of largest variance; None: all."""
+    if n_genes is None or n_genes >= adata.n_vars:
+        return adata
+    spread = adata.X.toarray().var(axis=0)
+    return adata[:, np.sort(np.argsort(-spread, kind="stable")[:n_genes])].copy()
+
+
 def de_genes(adata: ad.AnnData) -> dict[str, np.ndarray]:
     """Standardised rank sums of each type against the rest: genes that are higher there."""
     X = adata.X.toarray()
@@ -130,7 +138,8 @@ def group_scores(
         some = adata[cells].copy()
         sx.tl.sensx(
             some, net, target=name, lower=0.0, upper=upper, out_of_domain="clip",
-            n_walks=options.walks, statistics=("change", "mean", "shapley"), seed=seed,
+            n_walks=options.walks, n_samples=options.samples,
+            statistics=("change", "mean", "shapley"), seed=seed,
         )  # fmt: skip
         there = some.obs["sensx_delta_star"].to_numpy() > 0
         if not there.any():
@@ -211,23 +220,32 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=5, help="explained cells a type")
     parser.add_argument("--fewest", type=int, default=15)
     parser.add_argument("--walks", type=int, default=100)
+    parser.add_argument("--samples", type=int, default=1000)
+    parser.add_argument("--genes", type=int, default=None, help="the most variable; else all")
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--background", type=int, default=20)
     parser.add_argument("--oligo", type=Path, default=None)
     parser.add_argument("--sets", nargs="+", default=["pbmc68k", "oligodendroglioma", "pbmc"])
     options = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / "recovery.csv"
     began, rows = time.time(), []
+    if path.exists():  # sets that are not asked for stay as they are
+        old = pd.read_csv(path)
+        rows = old[~old["set"].isin(options.sets)].to_dict("records")
     for name in options.sets:
         load = {"pbmc": pbmc, "pbmc68k": pbmc68k,
                 "oligodendroglioma": lambda: oligodendroglioma(options.oligo)}[name]  # fmt: skip
-        for part in recovery(name, *load(), options):
+        adata, markers = load()
+        for part in recovery(name, most_variable(adata, options.genes), markers, options):
             rows += part
-            pd.DataFrame(rows).to_csv(RESULTS / "recovery.csv", index=False, float_format="%.5g")
-    done = {key: str(value) for key, value in vars(options).items() if key != "oligo"}
-    done |= {"hours": f"{(time.time() - began) / 3600:.2f}", "python": platform.python_version(),
+            pd.DataFrame(rows).to_csv(path, index=False, float_format="%.5g")
+    done = {key: value for key, value in vars(options).items() if key != "oligo"}
+    done |= {"hours": round((time.time() - began) / 3600, 2), "python": platform.python_version(),
              "torch": torch.__version__, "sensx_sc": sx.__version__}  # fmt: skip
-    (RESULTS / "run.json").write_text(json.dumps(done, indent=1) + "\n")
+    noted = RESULTS / "runs.json"  # one entry a run, since the table may come from several
+    runs = json.loads(noted.read_text()) if noted.exists() else []
+    noted.write_text(json.dumps([*runs, done], indent=1) + "\n")
 
 
 if __name__ == "__main__":

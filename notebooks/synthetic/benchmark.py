@@ -311,6 +311,8 @@ if __name__ == "__main__":
     if options.part in ("curves", "all"):
         hyperparameters(options)
     done = {name: value for name, value in vars(options).items() if name != "cache"}
-    done |= {"hours": (time.time() - began) / 3600, "python": platform.python_version(),
+    done |= {"hours": round((time.time() - began) / 3600, 2), "python": platform.python_version(),
              "torch": torch.__version__, "sensx_sc": sx.__version__}  # fmt: skip
-    (RESULTS / f"run_{options.part}.json").write_text(json.dumps(done, indent=1) + "\n")
+    path = RESULTS / "runs.json"  # one entry a run, since a table may come from several
+    runs = json.loads(path.read_text()) if path.exists() else []
+    path.write_text(json.dumps([*runs, done], indent=1) + "\n")

@@ -69,8 +69,8 @@ def tissue_model(
     """
     import numpy as np
     import torch
-    from scipy.sparse import issparse
 
+    from sensx_sc.core.arrays import dense
     from sensx_sc.im import from_adata, spot_tiles
     from sensx_sc.models.deepspot import CONTEXTS, TILES, DeepSpot, Preprocess
 
@@ -79,8 +79,7 @@ def tissue_model(
         raise ValueError(msg)
     tiles = spot_tiles(from_adata(adata), adata).sel(tile=list(TILES))
     pixels = torch.as_tensor(tiles.transpose("obs", "tile", "y", "x", "c").values).float()
-    dense = adata.X.toarray() if issparse(adata.X) else adata.X
-    expression = np.asarray(dense, dtype=np.float64)
+    expression = dense(adata.X)
     if shuffle:
         expression = expression[np.random.default_rng(seed).permutation(len(expression))]
     with torch.random.fork_rng(devices=[]):
@@ -121,7 +120,8 @@ def _train_encoder(pixels: Tensor, prepare: nn.Module, epochs: int) -> nn.Module
 
     tiles, parts = Crops("spot_subspot", 3)(pixels[:, :1])
     crops = [tiles.flatten(0, 1), parts.flatten(0, 1)]
-    truth = torch.cat([_shown(part) for part in crops])
+    dark, light = _thresholds(crops[0])
+    truth = torch.cat([_shown(part, dark, light) for part in crops])
     truth = (truth - truth.mean(dim=0)) / truth.std(dim=0).clamp_min(1e-6)
     with torch.no_grad():
         inputs = torch.cat([prepare(part) for part in crops])
@@ -131,13 +131,33 @@ def _train_encoder(pixels: Tensor, prepare: nn.Module, epochs: int) -> nn.Module
     return encoder.eval().requires_grad_(requires_grad=False)
 
 
-def _shown(crops: Tensor) -> Tensor:
-    """Share of dark blue, strength of pink and share of light in crops, (N, 3)."""
+def _density(crops: Tensor) -> tuple[Tensor, Tensor]:
+    """Optical density in red and in green."""
     import torch
 
     density = -torch.log((crops + 1) / 256)
-    red, green = density[:, 0], density[:, 1]
-    nuclei, lumen = (red > 0.4).float(), (green < 0.12).float()
+    return density[..., 0, :, :], density[..., 1, :, :]
+
+
+def _thresholds(crops: Tensor) -> tuple[float, float]:
+    """Density in red above which pixels are nuclei, and in green below which they are light.
+
+    Scanners and stains differ, so both are relative to what the section shows.
+    """
+    import numpy as np
+
+    red, green = (part.numpy().ravel() for part in _density(crops))
+    usual, dark = np.quantile(red, [0.5, 0.97])
+    light, middle = np.quantile(green, [0.01, 0.5])
+    return float(usual + dark) / 2, float(light + (middle - light) / 4)
+
+
+def _shown(crops: Tensor, dark: float, light: float) -> Tensor:
+    """Share of dark blue, strength of pink and share of light in crops, (N, 3)."""
+    import torch
+
+    red, green = _density(crops)
+    nuclei, lumen = (red > dark).float(), (green < light).float()
     pink = green * (1 - nuclei)
     return torch.stack([part.mean(dim=(1, 2)) for part in (nuclei, pink, lumen)], dim=1)
 

@@ -13,6 +13,7 @@ from sensx_sc.evaluators.dense import DenseEvaluator
 from sensx_sc.evaluators.full_precision import full_precision
 from sensx_sc.evaluators.graph.columns import NoStemError
 from sensx_sc.evaluators.graph.composed import composed
+from sensx_sc.evaluators.graph.onnx_graph import onnx_module
 from sensx_sc.evaluators.graph.sklearn_linear import as_module
 from sensx_sc.evaluators.graph.sklearn_parts import Untranslatable
 from sensx_sc.evaluators.graph.trace import find_stem
@@ -25,6 +26,7 @@ from sensx_sc.models.chain import Chain
 from sensx_sc.models.lightgbm_booster import LightGBMBooster
 from sensx_sc.models.model import InTorch
 from sensx_sc.models.one_vs_rest import OneVsRest
+from sensx_sc.models.onnx import Onnx
 from sensx_sc.models.sklearn_estimator import SklearnModel
 
 if TYPE_CHECKING:
@@ -113,6 +115,8 @@ def _module(response: Response, dtype: torch.dtype) -> nn.Module:
         return model.module(dtype)
     if isinstance(model, Chain):
         return composed(model, dtype)
+    if isinstance(model, Onnx):
+        return onnx_module(model, dtype).to(model.device(dtype))
     if isinstance(model, SklearnModel):
         try:
             return as_module(model)

@@ -20,6 +20,7 @@ from sensx_sc.models.files import load_exported, load_weights, split_path
 from sensx_sc.models.function import function_model
 from sensx_sc.models.lightgbm_booster import LightGBMBooster, is_lightgbm_booster
 from sensx_sc.models.model import Model, OutputKind, as_names
+from sensx_sc.models.not_a_model import is_weights, not_a_model
 from sensx_sc.models.one_vs_rest import OneVsRest
 from sensx_sc.models.onnx import Onnx, is_onnx_session
 from sensx_sc.models.scvi_model import Scvi, is_scvi
@@ -170,26 +171,8 @@ def _made(
         return LightGBMBooster(model, outputs=said.outputs, **said.names)
     if is_estimator(model):
         return SklearnModel(model, outputs=said.outputs, **said.names)
-    if isinstance(model, Mapping):
-        if said.output_names is not None:
-            msg = (
-                "the outputs of a mapping are named by its keys, "
-                f"{', '.join(map(repr, list(model)[:5]))}; `output_names` is for other models."
-            )
-            raise ValueError(msg)
-        members = {
-            str(name): as_model(
-                member,
-                n_features=n_features,
-                example=example,
-                outputs=said.outputs,
-                feature_names=said.feature_names,
-                rows=said.rows,
-                device=device,
-            )
-            for name, member in model.items()
-        }
-        return OneVsRest(members)
+    if isinstance(model, Mapping) and not is_weights(model):
+        return _of_mapping(model, said, n_features, example, device)
     if callable(model) and not isinstance(model, type):
         if n_features is None and example is None:
             msg = "`n_features` is needed to make a bare callable ready: it is tried on two rows."
@@ -203,12 +186,38 @@ def _made(
             feature_names=as_names(said.feature_names),
             output_names=as_names(said.output_names),
         )
-    msg = (
-        "`model` must be a torch.nn.Module, a scikit-learn estimator or Pipeline, a CellTypist "
-        "model, a callable on rows, a mapping from class names to binary classifiers, or the path "
-        f"of a model file; got {model!r}."
-    )
-    raise TypeError(msg)
+    raise TypeError(not_a_model(model))
+
+
+def _of_mapping(
+    model: Mapping[Any, Any],
+    said: _Said,
+    n_features: int | None,
+    example: np.ndarray | None,
+    device: str | torch.device,
+) -> Model:
+    if said.output_names is not None:
+        msg = (
+            "the outputs of a mapping are named by its keys, "
+            f"{', '.join(map(repr, list(model)[:5]))}; `output_names` is for other models."
+        )
+        raise ValueError(msg)
+    members = {}
+    for name, member in model.items():
+        try:
+            members[str(name)] = as_model(
+                member,
+                n_features=n_features,
+                example=example,
+                outputs=said.outputs,
+                feature_names=said.feature_names,
+                rows=said.rows,
+                device=device,
+            )
+        except (TypeError, ValueError) as error:
+            msg = f"the model of {name!r}: {error}"
+            raise type(error)(msg) from error
+    return OneVsRest(members)
 
 
 def _of_file(model: Any, said: _Said, device: str | torch.device) -> Model:

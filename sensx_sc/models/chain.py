@@ -36,9 +36,9 @@ class Chain:
     ----------
     stages
         Names and stages, in order: modules in eval mode, callables on tensors, :class:`Each`,
-        fitted transformers, or any model that :func:`as_model` takes. The first gets the inputs
-        (B, *shape), the last returns (B,) or (B, K). Of an estimator that can do both, ``predict``
-        is meant at the end and ``transform`` before.
+        fitted transformers, or any model that :func:`as_model` takes. The first gets the inputs,
+        (B, ...) of ``shape``, the last returns (B,) or (B, K). Of an estimator that can do both,
+        ``predict`` is meant at the end and ``transform`` before.
     shape
         Shape of an input; None: (n,) where its n features have names, else that of what
         :func:`sensx_sc.im.sensx` explains.

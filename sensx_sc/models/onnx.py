@@ -57,6 +57,13 @@ class Onnx:
     device
         Where it runs: on a CUDA device if onnxruntime can, without TF32, else on the CPU.
 
+    Attributes
+    ----------
+    content
+        The file; None for a session.
+    explained
+        Name of the output that is explained.
+
     Raises
     ------
     ValueError
@@ -87,14 +94,18 @@ class Onnx:
     ) -> None:
         self.source = model
         self._providers = providers(find_device(device))
-        self._content = None if is_onnx_session(model) else Path(model).read_bytes()
-        self._session: Any = model if self._content is None else None
-        session = self.session
-        self.name = "ONNX model" if self._content is None else Path(model).name
+        self.content = None if is_onnx_session(model) else Path(model).read_bytes()
+        self._session: Any = model if self.content is None else None
+        self.name = "ONNX model" if self.content is None else Path(model).name
+        try:
+            session = self.session
+        except Exception as error:
+            msg = f"onnxruntime cannot read {self.name}: {error}"
+            raise ValueError(msg) from error
         self._inputs = read_inputs(
             session.get_inputs(), self.name, features=features, held=held, fixed=fixed
         )
-        self._output, guessed = _output(session, self.name, output)
+        self.explained, guessed = _output(session, self.name, output)
         said = Described(outputs, as_names(feature_names), as_names(output_names))
         told = said.completed(read_description(session.get_modelmeta().custom_metadata_map))
         self.kind: OutputKind = told.outputs or guessed
@@ -130,12 +141,12 @@ class Onnx:
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = torch.get_num_threads()
             self._session = onnxruntime.InferenceSession(
-                self._content, options, providers=self._providers
+                self.content, options, providers=self._providers
             )
         return self._session
 
     def __getstate__(self) -> dict[str, Any]:
-        if self._content is None:
+        if self.content is None:
             msg = (
                 "a session of onnxruntime cannot be sent to other processes; give the path of its "
                 "file instead."
@@ -166,7 +177,7 @@ class Onnx:
         return returned.reshape(as_matrix(tuple(returned.shape), len(rows), self.name))
 
     def _run(self, rows: np.ndarray) -> np.ndarray:
-        (found,) = self.session.run([self._output], self._inputs.feed(rows))
+        (found,) = self.session.run([self.explained], self._inputs.feed(rows))
         if isinstance(found, list):  # a map from classes to probabilities for each row
             if self.output_names is None:
                 self.output_names = tuple(map(str, found[0]))

@@ -30,11 +30,11 @@ def fit(model: Any, section: Any) -> dict[str, float]:
 def test_what_is_planted_is_predicted_on_another_section_and_controls_find_nothing() -> None:
     section, other = (sx.datasets.tissue(n_rows=7, n_columns=7, tile_px=24, seed=s) for s in (0, 1))
     found = fit(sx.datasets.tissue_model(section, epochs=10), other)
-    assert min(abs(found[gene]) for gene in ("NUC1", "EOS1", "LUM1")) > 0.7
+    shown = ("EOS1", "LUM1")  # nuclei are a pixel across in so small tiles
+    assert min(found[gene] for gene in shown) > 0.8
     assert abs(found["NULL1"]) < 0.45  # 49 spots: three standard errors of nothing
     shuffled = fit(sx.datasets.tissue_model(section, epochs=10, shuffle=True), other)
-    assert np.mean([abs(shuffled[gene]) for gene in ("NUC1", "EOS1", "LUM1")]) < 0.5
-    assert all(shuffled[gene] < found[gene] - 0.2 for gene in ("NUC1", "EOS1", "LUM1"))
+    assert max(abs(shuffled[gene]) for gene in shown) < 0.45
 
 
 def test_seeds_and_sparse_expression() -> None:

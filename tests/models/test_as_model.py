@@ -57,7 +57,7 @@ def test_what_the_caller_says_holds(model: Any) -> None:
 
 @pytest.mark.parametrize("model", [3, None, torch.nn.Linear, StandardScaler(), object()])
 def test_what_is_no_model(model: object) -> None:
-    with pytest.raises(TypeError, match=r"`model` must be a torch\.nn\.Module, a scikit-learn est"):
+    with pytest.raises(TypeError, match=r"`model` must be a torch\.nn\.Module, an estimator"):
         as_model(model, n_features=2)
 
 

@@ -54,6 +54,11 @@ def test_in_one_call_with_an_estimator_that_knows_its_names() -> None:
         (COLUMNS, None, "`columns` needs a model that knows the names of its features; Linear"),
         (["A", "B", "C"], "ABCD", r"1 of the 4 features of Linear are not among the 3 .*: D\. A m"),
         ([*COLUMNS, "X"], "ABCD", "`columns` must be unique; 'X' occurs more than once"),
+        (
+            ["ENSG1"],
+            "AB",
+            r"2 of the 2 .* None is there: are these names of two kinds, symbols and",
+        ),
         ([], "ABCD", "4 of the 4 features of Linear are not among the 0 `columns`: A, B, C, D"),
         (["X"], "ABCDEFG", r"7 of the 7 .*: A, B, C, D, E, \.\.\."),
     ],

@@ -77,6 +77,10 @@ def test_two_column_classifiers_count_as_their_second_column() -> None:
         ({"a": nn.Linear(3, 4).eval()}, "must be binary; Linear has 4 outputs"),
         ({"a": lambda rows: rows[:, 0]}, "plain values"),
         (
+            {"a": nn.Linear(3, 1).eval(), "b": LogisticRegression()},
+            "the model of 'b': the estimator",
+        ),
+        (
             {
                 "a": sx.models.as_model(nn.Linear(3, 1).eval(), feature_names="xyz"),
                 "b": sx.models.as_model(nn.Linear(3, 1).eval(), feature_names="xyw"),

@@ -78,6 +78,12 @@ def test_two_inputs_follow_each_other_in_a_row(path: Path) -> None:
     torch.testing.assert_close(swapped.outputs(rows.roll(20, dims=1)), model.outputs(rows))
 
 
+def test_a_file_that_is_none_is_refused(path: Path) -> None:
+    path.write_bytes(b"no graph")
+    with pytest.raises(ValueError, match="onnxruntime cannot read m.onnx: "):
+        as_model(path)
+
+
 def test_other_numbers_of_features_are_refused(path: Path) -> None:
     MADE.write_onnx(path)
     with pytest.raises(ValueError, match="m.onnx takes rows of 20 features; got 7"):
@@ -158,9 +164,13 @@ def test_explained_as_a_plain_function_around_it(path: Path, kind: str, rows: An
     model = as_model(path, feature_names=GENES, output_names=MADE.CLASSES)
     found = sx.core.explain(x, model, target="B", **HOW)
     expected = sx.core.explain(x, plain, target=1, **{**HOW, "names": None})
-    assert found.params["evaluator"] == expected.params["evaluator"] == "dense"
+    assert found.params["evaluator"] == "stem"
+    assert expected.params["evaluator"] == "dense"
+    by_session = sx.core.explain(x, as_model(session), target=1, **{**HOW, "names": None})
+    assert by_session.params["evaluator"] == "dense"  # a session does not show its graph
     assert found.status == expected.status
     tolerance = 1e-6 if kind == "double" else 1e-3  # rounding of a step, divided by its length
+    np.testing.assert_allclose(by_session.value, expected.value, rtol=tolerance, atol=1e-7)
     np.testing.assert_allclose(found.qoi, expected.qoi, rtol=1e-6)
     np.testing.assert_allclose(found.delta_star, expected.delta_star)
     np.testing.assert_allclose(found.value, expected.value, rtol=tolerance, atol=1e-7)

@@ -1,6 +1,7 @@
 """The tutorials run again from the first cell to the last: ``pytest -n 0 tests/tutorials``.
 
-Not part of the ordinary tests, since each takes a minute or more; needs ``pip install ".[test,doc]"``.
+Not part of the ordinary tests, since each takes a minute or more. They need the extras test and
+doc.
 """
 
 from __future__ import annotations

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from sensx_sc.evaluators.graph.columns import NoStemError
+from sensx_sc.evaluators.graph.onnx_graph import onnx_module
 from sensx_sc.evaluators.graph.sklearn_linear import as_module, pipeline_steps
 from sensx_sc.evaluators.graph.sklearn_parts import Untranslatable
 from sensx_sc.evaluators.graph.sklearn_transformers import transformer
 from sensx_sc.models.each import Each
 from sensx_sc.models.model import InTorch
+from sensx_sc.models.onnx import Onnx
 from sensx_sc.models.sklearn_estimator import SklearnModel
 from sensx_sc.models.stages import OfModel, Transforms
 
@@ -56,7 +58,7 @@ def _module(stage: Stage, title: str, dtype: torch.dtype, *, parts: bool) -> nn.
         if isinstance(stage, Transforms):
             return _transformed(stage.transformer)
         if isinstance(stage, OfModel):
-            return _of_model(stage, title, dtype)
+            return _of_model(stage, title, dtype, tried=not parts)
     except Untranslatable as estimator:
         msg = f"{estimator}, its stage {title!r}, has no affine stem that is known"
         raise NoStemError(msg) from estimator
@@ -71,12 +73,15 @@ def _transformed(step: Any) -> nn.Module:
     return nn.Sequential(*(part for one in steps for part in transformer(one)))
 
 
-def _of_model(stage: OfModel, title: str, dtype: torch.dtype) -> nn.Module:
+def _of_model(stage: OfModel, title: str, dtype: torch.dtype, *, tried: bool) -> nn.Module:
     model = stage.model
     if dtype in model.dtypes and isinstance(model, InTorch):
         return model.module(dtype)
     if dtype in model.dtypes and isinstance(model, SklearnModel):
         return as_module(model)
+    # What is made of a graph is only believed where it is held against the model on rows.
+    if tried and dtype in model.dtypes and isinstance(model, Onnx):
+        return onnx_module(model, dtype)
     msg = f"its stage {title!r}, {model.name}, is a black box"
     raise NoStemError(msg)
 
