@@ -54,7 +54,11 @@ def load(options: argparse.Namespace) -> ad.AnnData:
     mean, square = (
         np.asarray(m.mean(axis=0)).ravel() for m in (adata.X, adata.X.multiply(adata.X))
     )
-    adata = adata[:, square - mean**2 > 1e-6].copy()  # the paper's filter
+    variance = square - mean**2
+    keep = variance > 1e-6  # the paper's filter
+    if options.genes is not None:
+        keep[np.argsort(-variance, kind="stable")[options.genes :]] = False
+    adata = adata[:, keep].copy()
     sx.pp.domain(adata)
     return adata
 
@@ -217,8 +221,8 @@ def few(cells: ad.AnnData, n: int, only: str | None = None) -> ad.AnnData:
     return cells[keep].copy()
 
 
-def parsed() -> argparse.Namespace:
-    """The options."""
+def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The options: of the command line, or those given."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, default=None, help="h5ad with log-normalised X")
     parser.add_argument("--label", default="cell_type")
@@ -226,17 +230,18 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--name", default=None, help="of the folder for the results")
     parser.add_argument("--fewest", type=int, default=80, help="cells a type (the paper: 10000)")
     parser.add_argument("--cells", type=int, default=15, help="explained cells a type")
+    parser.add_argument("--genes", type=int, default=None, help="the most variable; else all")
     parser.add_argument("--draws", type=int, default=200)
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--background", type=int, default=30)
     parser.add_argument("--walks", type=int, default=600, help="of the convergence curves")
     parser.add_argument("--convergence-cells", type=int, default=2)
     parser.add_argument("--population", type=int, default=20, help="cells of appendix B")
-    parser.add_argument("--type", default="NK cells", help="type of appendix B")
+    parser.add_argument("--type", default=None, help="type of appendix B; else the commonest")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--parts", nargs="+", default=["areas", "domains", "convergence", "b"])
     parser.add_argument("--cache", type=Path, default=Path("single_cell_nets"))
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     options.name = options.name or ("pbmc" if options.data is None else options.data.stem)
     return options
 
@@ -252,8 +257,17 @@ def main() -> None:
         table.to_csv(folder / f"{name}.csv", index=False, float_format="%.5g")
         logging.info("wrote %s (%d rows)", name, len(table))
 
+    def note() -> None:
+        done = {name: str(value) for name, value in vars(options).items() if name != "cache"}
+        done["data"] = "sx.datasets.pbmc()" if options.data is None else options.data.name
+        done |= {"hours": f"{(time.time() - began) / 3600:.2f}", "cells_in_data": adata.n_obs,
+                 "genes": adata.n_vars, "python": platform.python_version(),
+                 "torch": torch.__version__, "sensx_sc": sx.__version__}  # fmt: skip
+        (folder / "run.json").write_text(json.dumps(done, indent=1) + "\n")
+
     began = time.time()
     adata = load(options)
+    note()  # what a stopped run was, too
     nets = nets_of(adata, options)
     cells = sure_cells(adata, nets, options.cells)
     write("training", training(adata, nets, cells))
@@ -277,16 +291,13 @@ def main() -> None:
         some = few(cells, options.convergence_cells)
         write("convergence", convergence(some, nets, options.walks))
     if "b" in options.parts:
+        options.type = options.type or str(cells.obs["cell_type"].value_counts().index[0])
         one = few(cells, 1, options.type)
         write("b1", appendix_b(one, nets, ("log", "linear"), GRID_SIZES))
         many = few(sure_cells(adata, nets, options.population), options.population, options.type)
         write("b2", appendix_b(many, nets, ("log",), GRID_SIZES))
         write("b3", appendix_b(few(cells, 4), nets, ("log",), (50,)))
-    done = {name: str(value) for name, value in vars(options).items() if name != "cache"}
-    done |= {"hours": f"{(time.time() - began) / 3600:.2f}", "cells_in_data": adata.n_obs,
-             "genes": adata.n_vars, "python": platform.python_version(),
-             "torch": torch.__version__, "sensx_sc": sx.__version__}  # fmt: skip
-    (folder / "run.json").write_text(json.dumps(done, indent=1) + "\n")
+    note()
 
 
 if __name__ == "__main__":

@@ -147,7 +147,7 @@ def fit_scores(
     ----------
     Covaci et al., arXiv 2511.13809 (reconstruction).
     """
-    from sensx_sc.models.as_model import find_device
+    from sensx_sc.models.devices import find_device
     from sensx_sc.settings import settings
     from sensx_sc.slots import check_free
 

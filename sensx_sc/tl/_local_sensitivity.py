@@ -139,7 +139,7 @@ def local_sensitivity(
     - ``.uns["local_sensitivity"]``: ``params``; ``slopes``, a tidy table of means over the cells of
       each explained output that have tested the gene (group, names, rank by the size of the mean
       slope, where a cell that has not tested it adds 0, slope and its standard error over cells,
-      size = mean of |slope|, agreement = share of cells with the sign of the mean, bandwidth,
+      size = mean of ``|slope|``, agreement = share of cells with the sign of the mean, bandwidth,
       curvature, presence, n_cells); ``curve`` (groups, n_vars, windows), the mean slope in each
       window, whose half-widths are ``params["bandwidths"]``.
 
