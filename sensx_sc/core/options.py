@@ -33,6 +33,8 @@ class Options:
     estimator: Estimator = "walks"
     top_k: int | None = None
     max_walks: int = MAX_WALKS
+    audit_features: int = 256
+    audit_walks: int | None = None
     alpha: float = 0.05
     precision: Precision = "auto"
     seed: int = 0
@@ -41,7 +43,7 @@ class Options:
         # Plain numbers, so that the results can be stored.
         for name, kind, fine, allowed in _NUMBERS:
             value = getattr(self, name)
-            if value is None and name in ("refine_tol", "top_k"):
+            if value is None and name in ("refine_tol", "top_k", "audit_walks"):
                 continue
             if not isinstance(value, Real):
                 msg = f"`{name}` must be {allowed}; got {value!r}."
@@ -67,6 +69,8 @@ _NUMBERS: tuple[tuple[str, type, Callable[[Any], bool], str], ...] = (
     ("refine_tol", float, lambda v: v > 0, "None or positive"),
     ("top_k", int, lambda v: v >= 1, "None or a whole number of at least 1"),
     ("max_walks", int, lambda v: v >= 1, "a whole number of at least 1"),
+    ("audit_features", int, lambda v: v >= 1, "a whole number of at least 1"),
+    ("audit_walks", int, lambda v: v >= 2, "None or a whole number of at least 2"),
     ("alpha", float, lambda v: 0 < v < 1, "between 0 and 1"),
     ("min_step", float, lambda v: 0 <= v < 1, "at least 0 and below 1"),
     ("seed", int, lambda v: 0 <= v < 2**64, "a whole number from 0 to 2**64 - 1"),

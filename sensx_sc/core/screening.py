@@ -9,7 +9,7 @@ import numpy as np
 
 from sensx_sc.core.audit import audit, choose_audited
 from sensx_sc.core.gradients import estimate
-from sensx_sc.core.sampling import MIN_BLOCKS, uniforms
+from sensx_sc.core.sampling import MIN_BLOCKS, make_design, uniforms
 from sensx_sc.core.statistics import Tally
 from sensx_sc.core.walks import walk, walk_chosen
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 TOP_K = 50
 """Features whose agreement is audited, where ``top_k`` is not given."""
 _CANDIDATES_A_PLACE = 4
-_SAMPLED = 256
 
 
 @dataclass(frozen=True)
@@ -80,11 +79,11 @@ def screen(
     chosen = []
     for walker, values in zip(finite, estimated, strict=True):
         u = uniforms(options.seed, walker.key, "audit", 0, 1, domain.n_features)[0, domain.leaders]
-        chosen.append(choose_audited(values, u, n_top, _SAMPLED))
+        chosen.append(choose_audited(values, u, n_top, options.audit_features))
     exact = [replace(walker, tally=Tally.empty(domain.n_steps)) for walker in finite]
     at = [np.concatenate(parts) for parts in chosen]
-    n_blocks = design.n_blocks if auto else min(MIN_BLOCKS, design.n_blocks)
-    walk_chosen(exact, at, evaluator, domain, design, blocks=range(n_blocks), **how)
+    audited = design if auto else _of_audit(design, domain, options)
+    walk_chosen(exact, at, evaluator, domain, audited, blocks=range(audited.n_blocks), **how)
     found: dict[int, Screening] = {}
     for walker, values, other, parts, where in zip(
         finite, estimated, exact, chosen, at, strict=True
@@ -102,6 +101,13 @@ def screen(
             walk([walker], evaluator, domain, design, **how)
         found[id(walker)] = Screening("walks" if known.all() else "gradient", known, verdict)
     return [found.get(id(walker)) for walker in walkers]
+
+
+def _of_audit(design: Design, domain: Domain, options: Options) -> Design:
+    """The walks that estimates are held against: some of the run's, or as many as are asked for."""
+    if options.audit_walks is None:
+        return replace(design, n_blocks=min(MIN_BLOCKS, design.n_blocks))
+    return make_design(design.name, options.audit_walks, domain.n_features)
 
 
 def _statistic(walker: Walker, options: Options) -> Floats:

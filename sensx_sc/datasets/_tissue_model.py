@@ -1,4 +1,4 @@
-"""A small model of the structure of DeepSpot, trained on a made-up section."""
+"""A small model of the structure of DeepSpot, trained on a section."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 _SIZE = 25  # pixels of a crop that the encoder sees
 _CODES = 64
-_FACTORS = ("nuclei", "eosin", "lumen")
 
 
 def tissue_model(
@@ -26,17 +25,20 @@ def tissue_model(
     seed: int = 0,
     cache: bool = True,
 ) -> DeepSpot:
-    """Train a small model of the structure of DeepSpot on a section of :func:`tissue`.
+    """Train a small model of the structure of DeepSpot on a section.
 
-    A convolutional encoder of four layers learns to tell nuclei, eosin and lumina in crops and is
-    frozen. On its codes of a spot, of its nine sub-spots and of its eight neighbours an ensemble
-    of phi (median) and one of rho (mean) are trained to predict the scaled expression, as those of
-    DeepSpot are. Everything is a tenth of the real sizes, so this takes seconds.
+    A convolutional encoder of three layers learns to tell dark blue, pink and light in crops
+    (nuclei, eosin and lumina of :func:`tissue`) and is frozen. On its codes of a spot, of its nine
+    sub-spots and of its eight neighbours an ensemble of phi (median) and one of rho (mean) are
+    trained to predict the scaled expression, as those of DeepSpot are. Everything is a tenth of
+    the real sizes, so this takes seconds.
 
     Parameters
     ----------
     adata
-        A section of :func:`tissue`.
+        A section: ``.X`` is what is learned, of all genes, at the spots of ``.obsm["spatial"]`` on
+        the image in ``.uns["spatial"]``; :func:`tissue` is one, :func:`mouse_brain` with some of
+        its genes another.
     context
         What the model sees: ``"spot"``, ``"spot_subspot"``, ``"spot_neighbors"`` or
         ``"spot_subspot_neighbors"``.
@@ -55,8 +57,8 @@ def tissue_model(
 
     Raises
     ------
-    ValueError
-        No such context, or no section of :func:`tissue`.
+    KeyError, ValueError
+        No such context, or no image or spots.
 
     Examples
     --------
@@ -67,6 +69,7 @@ def tissue_model(
     """
     import numpy as np
     import torch
+    from scipy.sparse import issparse
 
     from sensx_sc.im import from_adata, spot_tiles
     from sensx_sc.models.deepspot import CONTEXTS, TILES, DeepSpot, Preprocess
@@ -74,12 +77,10 @@ def tissue_model(
     if context not in CONTEXTS:
         msg = f"`context` must be one of {CONTEXTS}; got {context!r}."
         raise ValueError(msg)
-    if "factors" not in adata.obsm:
-        msg = "`adata` must be a section of sx.datasets.tissue; it has no adata.obsm['factors']."
-        raise ValueError(msg)
     tiles = spot_tiles(from_adata(adata), adata).sel(tile=list(TILES))
     pixels = torch.as_tensor(tiles.transpose("obs", "tile", "y", "x", "c").values).float()
-    expression = np.asarray(adata.X, dtype=np.float64)
+    dense = adata.X.toarray() if issparse(adata.X) else adata.X
+    expression = np.asarray(dense, dtype=np.float64)
     if shuffle:
         expression = expression[np.random.default_rng(seed).permutation(len(expression))]
     with torch.random.fork_rng(devices=[]):
@@ -120,7 +121,8 @@ def _train_encoder(pixels: Tensor, prepare: nn.Module, epochs: int) -> nn.Module
 
     tiles, parts = Crops("spot_subspot", 3)(pixels[:, :1])
     crops = [tiles.flatten(0, 1), parts.flatten(0, 1)]
-    truth = torch.cat([_shown(part) for part in crops])
+    dark, light = _thresholds(crops[0])
+    truth = torch.cat([_shown(part, dark, light) for part in crops])
     truth = (truth - truth.mean(dim=0)) / truth.std(dim=0).clamp_min(1e-6)
     with torch.no_grad():
         inputs = torch.cat([prepare(part) for part in crops])
@@ -130,13 +132,33 @@ def _train_encoder(pixels: Tensor, prepare: nn.Module, epochs: int) -> nn.Module
     return encoder.eval().requires_grad_(requires_grad=False)
 
 
-def _shown(crops: Tensor) -> Tensor:
-    """Share of dark blue, strength of pink and share of light in crops, (N, 3)."""
+def _density(crops: Tensor) -> tuple[Tensor, Tensor]:
+    """Optical density in red and in green."""
     import torch
 
     density = -torch.log((crops + 1) / 256)
-    red, green = density[:, 0], density[:, 1]
-    nuclei, lumen = (red > 0.4).float(), (green < 0.12).float()
+    return density[..., 0, :, :], density[..., 1, :, :]
+
+
+def _thresholds(crops: Tensor) -> tuple[float, float]:
+    """Density in red above which pixels are nuclei, and in green below which they are light.
+
+    Scanners and stains differ, so both are relative to what the section shows.
+    """
+    import numpy as np
+
+    red, green = (part.numpy().ravel() for part in _density(crops))
+    usual, dark = np.quantile(red, [0.5, 0.97])
+    light, middle = np.quantile(green, [0.01, 0.5])
+    return float(usual + dark) / 2, float(light + (middle - light) / 4)
+
+
+def _shown(crops: Tensor, dark: float, light: float) -> Tensor:
+    """Share of dark blue, strength of pink and share of light in crops, (N, 3)."""
+    import torch
+
+    red, green = _density(crops)
+    nuclei, lumen = (red > dark).float(), (green < light).float()
     pink = green * (1 - nuclei)
     return torch.stack([part.mean(dim=(1, 2)) for part in (nuclei, pink, lumen)], dim=1)
 

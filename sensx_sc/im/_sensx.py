@@ -23,7 +23,7 @@ from sensx_sc.scale.blocks import in_reach
 from sensx_sc.scale.budget import check_fits
 from sensx_sc.scale.run import Job, open_store
 from sensx_sc.settings import settings
-from sensx_sc.slots import slot_names
+from sensx_sc.slots import COLUMNS, Section, slot_names
 from sensx_sc.tl._gather import gather
 from sensx_sc.tl._notes import log_written
 from sensx_sc.words import ON_ERROR, STATISTICS
@@ -81,6 +81,8 @@ def sensx(
     estimator: Estimator = "walks",
     top_k: int | None = None,
     max_walks: int = 1000,
+    audit_features: int = 256,
+    audit_walks: int | None = None,
     alpha: float = 0.05,
     statistics: Sequence[str] = ("value", "rank", "change", "mean"),
     batch_size: int | str = "auto",
@@ -138,6 +140,9 @@ def sensx(
     rank_by, estimator, top_k, max_walks, alpha
         As in :func:`sensx_sc.tl.sensx`. ``estimator="gradient"`` gives maps of whole images from
         ``n_walks`` backward passes, audited.
+    audit_features, audit_walks
+        As in :func:`sensx_sc.core.explain`: how many features, in how many walks, the audit
+        evaluates exactly. With a large network the audit is most of the work.
     statistics
         What to keep of every feature: any of ``"value"``, ``"rank"``, ``"mean"``, ``"std"``,
         ``"change"``, ``"shapley"``, ``"se"``, ``"n"``; ``"value"`` always is.
@@ -204,6 +209,8 @@ def sensx(
         estimator=estimator,
         top_k=top_k,
         max_walks=max_walks,
+        audit_features=audit_features,
+        audit_walks=audit_walks,
         alpha=alpha,
         precision=settings.precision if precision is None else precision,
         seed=settings.seed if seed is None else seed,
@@ -244,6 +251,7 @@ def sensx(
         run,
         tuple(kept),
         on_error,
+        (Section(COLUMNS, 0, run.n_places),),
     )
     stored = None
     if store is None:
@@ -256,8 +264,7 @@ def sensx(
             key=_KEY,
             obs_names=pd.Index(inputs.names),
             var_names=pd.Index([], dtype=str),
-            slots=slot_names(_KEY, kept, in_obsm=True),
-            obsm=True,
+            slots=slot_names(_KEY, kept, [COLUMNS]),
         )
     _log_plan(job, asked, together)
     results = gather(job, together, stored, None, progress=progress, noun="input")
@@ -275,10 +282,8 @@ def sensx(
     }
     if stored is not None:
         stored.finish(results.slots(_KEY, params, pd.Index(inputs.names), of_genes=False))
-        lazy = stored.layers()
-        results.arrays = {
-            name: lazy[_KEY if name == "value" else f"{_KEY}_{name}"] for name in kept
-        }
+        lazy = stored.arrays()[COLUMNS.attribute]
+        results.arrays = {name: lazy[COLUMNS.name(_KEY, name)] for name in kept}
     log_written(results, {}, time.perf_counter() - started, noun="input")
     return make_dataset(results, inputs, image, asked, first, params)
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import sensx_sc as sx
+from sensx_sc.core.walks import walk_chosen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,6 +118,30 @@ def test_models_without_useful_gradients_are_refused_or_walked(
     assert found.estimator == ("walks", "walks")
     assert found.audits == (None, None)
     np.testing.assert_array_equal(found.value, explained(made, "walks", 1.0, **qoi).value)
+
+
+def test_the_audit_is_as_large_as_it_is_asked_to_be(
+    net: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def watched(*args: Any, **how: Any) -> None:
+        _, at, _, _, design = args
+        seen.extend((len(each), len(how["blocks"]) * design.block) for each in at[:1])
+        walk_chosen(*args, **how)
+
+    monkeypatch.setattr("sensx_sc.core.screening.walk_chosen", watched)
+    usual = explained(net, "gradient")
+    small = explained(net, "gradient", audit_features=30, audit_walks=40)
+    least = explained(net, "gradient", audit_features=30, audit_walks=2)
+    assert seen == [(20 + 256, 80), (20 + 30, 40), (20 + 30, 2)]
+    assert [audit.n_sampled for audit in small.audits if audit] == [30, 30]
+    assert all(audit.passed for audit in small.audits if audit)
+    assert [audit.n_sampled for audit in least.audits if audit] == [30, 30]
+    np.testing.assert_array_equal(small.value, usual.value)
+    # What "auto" reports comes from all walks, whatever the audit of "gradient" is told.
+    explained(net, "auto", audit_features=30, audit_walks=40)
+    assert seen[-1] == (80 + 30, 200)
 
 
 def test_results_do_not_depend_on_the_company(net: nn.Module) -> None:

@@ -152,15 +152,16 @@ def test_racing_masks_and_gradients(adata: AnnData) -> None:
 def test_groups_of_genes(adata: AnnData) -> None:
     sets = {"first": list(GENES[:5]), "second": list(GENES[8:12])}
     sx.tl.sensx(adata, AtSites(), mask_obs="some", groups=sets, **HOW)
-    assert adata.obsm["sensx"].shape == (adata.n_obs, 2)
-    assert np.isfinite(adata.obsm["sensx"][adata.obs["some"]]).all()
+    assert adata.obsm["sensx_groups"].shape == (adata.n_obs, 2)
+    assert adata.obsm["sensx_groups"].columns.tolist() == list(sets)
+    assert np.isfinite(adata.obsm["sensx_groups"][adata.obs["some"]].to_numpy()).all()
     assert (
         adata.var["sensx_group"].notna() == np.isin(GENES, [*sets["first"], *sets["second"]])
     ).all()
     by_label = adata.copy()
     by_label.var["set"] = [None if pd.isna(g) else str(g) for g in adata.var["sensx_group"]]
     sx.tl.sensx(by_label, AtSites(), mask_obs="some", groups="set", **HOW)
-    np.testing.assert_allclose(by_label.obsm["sensx"], adata.obsm["sensx"])
+    np.testing.assert_allclose(by_label.obsm["sensx_groups"], adata.obsm["sensx_groups"])
 
 
 def test_what_is_not_in_the_table(adata: AnnData) -> None:
