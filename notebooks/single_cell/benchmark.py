@@ -121,7 +121,7 @@ def areas(
     rng = np.random.default_rng(options.seed)
     rows = np.sort(rng.choice(adata.n_obs, options.background, replace=False))
     sx.tl.compare(
-        cells, nets, methods=METHODS, background=adata.X[rows].toarray(), n_draws=options.draws,
+        cells, nets, methods=options.methods, background=adata.X[rows].toarray(), n_draws=options.draws,
         n_steps=options.steps,
     )  # fmt: skip
     found = cells.uns["sensx_compare"]
@@ -235,6 +235,7 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--few", type=int, default=3, help="cells a type for C4 and B3")
     parser.add_argument("--sizes", type=int, nargs="+", default=GRID_SIZES, help="of B's grids")
+    parser.add_argument("--methods", nargs="+", default=METHODS)
     parser.add_argument("--draws", type=int, default=200)
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--background", type=int, default=30)
