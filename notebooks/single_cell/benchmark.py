@@ -121,8 +121,8 @@ def areas(
     rng = np.random.default_rng(options.seed)
     rows = np.sort(rng.choice(adata.n_obs, options.background, replace=False))
     sx.tl.compare(
-        cells, nets, methods=options.methods, background=adata.X[rows].toarray(), n_draws=options.draws,
-        n_steps=options.steps,
+        cells, nets, methods=options.methods, background=adata.X[rows].toarray(),
+        n_draws=options.draws, n_steps=options.steps,
     )  # fmt: skip
     found = cells.uns["sensx_compare"]
     kind = dict(zip(cells.obs_names, cells.obs["cell_type"].astype(str), strict=True))
