@@ -107,7 +107,6 @@ def training(adata: ad.AnnData, nets: dict[str, Any], cells: ad.AnnData) -> pd.D
             "f1": net.report["f1"], "precision": net.report["precision"],
             "recall": net.report["recall"],
             "explained": int((cells.obs["cell_type"] == name).sum()),
-            "held_out": int(np.isin(cells.obs_names, net.report["test_obs_names"]).sum()),
         }
         for name, net in nets.items()
     ]  # fmt: skip
