@@ -178,6 +178,7 @@ def recovery(set_name: str, adata: ad.AnnData, markers: dict[str, set[str]],
     de, uppers = de_genes(adata), bounds(adata)
     counts = adata.obs["cell_type"].value_counts()
     types = [name for name in markers if name in counts.index and counts[name] >= options.fewest]
+    types = [name for name in types if options.types is None or name in options.types]
     for name in types:
         known = adata.var_names.isin(list(markers[name])) & (uppers["max"] > 0)
         up = np.zeros(adata.n_vars, dtype=bool)
@@ -219,6 +220,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--cells", type=int, default=5, help="explained cells a type")
     parser.add_argument("--fewest", type=int, default=15)
+    parser.add_argument("--types", nargs="+", default=None, help="only these types")
     parser.add_argument("--walks", type=int, default=100)
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--genes", type=int, default=None, help="the most variable; else all")

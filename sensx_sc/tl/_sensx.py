@@ -141,6 +141,8 @@ def sensx(
         ``"raise"``, ``"clip"`` or ``"expand"`` for cells outside the domain.
     rank_by
         Statistic of the ranks and rankings: ``"value"``, ``"change"``, ``"mean"``, ``"shapley"``.
+        The paper's is ``"value"``, per unit of expression; ``"change"`` compares genes of
+        different ranges. The page on evidence says which answers which question.
     estimator
         ``"walks"``: exact. ``"gradient"``: from ``n_walks`` backward passes of a differentiable
         model, exact in the limit of small steps, and audited against exact walks of some
