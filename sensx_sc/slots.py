@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -42,19 +43,57 @@ def sanitised(value: Any) -> Any:
     return str(value)
 
 
-def slot_names(key: str, statistics: Iterable[str], *, in_obsm: bool) -> dict[str, list[str]]:
-    """Where results under a key go: the names in each attribute of the AnnData.
+class Spot(NamedTuple):
+    """A place for arrays of results: an attribute of the AnnData, and what follows the prefix."""
 
-    Arrays go to ``obsm`` where their columns are not the genes, else to ``layers``.
+    attribute: str
+    suffix: str = ""
+
+    def name(self, key: str, statistic: str) -> str:
+        """Where one statistic of results under a key goes."""
+        return f"{key}{self.suffix}" + ("" if statistic == "value" else f"_{statistic}")
+
+
+GENES, COLUMNS = Spot("layers"), Spot("obsm")
+GROUPS, WITHIN, COVARIATES = (Spot("obsm", f"_{name}") for name in ("groups", "within",
+                                                                    "covariates"))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Section:
+    """Consecutive columns of results that go to one spot.
+
+    Attributes
+    ----------
+    names
+        Names of the columns, of what is stored as a table; None for plain arrays.
     """
-    arrays = [key if name == "value" else f"{key}_{name}" for name in statistics]
+
+    spot: Spot
+    start: int
+    stop: int
+    names: tuple[str, ...] | None = None
+
+    @property
+    def columns(self) -> slice:
+        return slice(self.start, self.stop)
+
+    @property
+    def width(self) -> int:
+        return self.stop - self.start
+
+
+def slot_names(key: str, statistics: Iterable[str], spots: Iterable[Spot]) -> dict[str, list[str]]:
+    """Where results under a key go: the names in each attribute of the AnnData."""
+    statistics = list(statistics)
     names = {
         "obs": [f"{key}_{name}" for name in ("delta_star", "status", "target", "qoi")],
         "obsm": [f"{key}_envelope"],
         "uns": [key],
         "layers": [],
     }
-    names["obsm" if in_obsm else "layers"] += arrays
+    for spot in spots:
+        names[spot.attribute] += [spot.name(key, statistic) for statistic in statistics]
     return names
 
 
@@ -146,7 +185,11 @@ def write(adata: AnnData, slots: Mapping[str, Mapping[str, Any]], key: str) -> N
         Prefix of everything that this tool writes.
     """
     in_place(adata)
-    stale = {key} | {f"{key}_{name}" for name in ("rank", *STATISTICS)}
+    stale = {
+        spot.name(key, name)
+        for spot in (GENES, GROUPS, WITHIN, COVARIATES)
+        for name in ("rank", *STATISTICS)
+    }
     own = stale if is_result(adata, key) else set()
     for attribute in ("layers", "obsm"):
         stored = getattr(adata, attribute)

@@ -40,3 +40,15 @@ DESIGNS: tuple[DesignName, ...] = get_args(DesignName)
 GroupNorm = Literal["l2", "density", "none"]
 GROUP_NORMS: tuple[GroupNorm, ...] = get_args(GroupNorm)
 """What the change of q at the step of a group of features is divided by."""
+
+Overlap = Literal["share", "whole", "atoms", "raise"]
+OVERLAPS: tuple[Overlap, ...] = get_args(Overlap)
+"""What becomes of features that are in several sets."""
+
+Ungrouped = Literal["hold", "single", "together"]
+UNGROUPED: tuple[Ungrouped, ...] = get_args(Ungrouped)
+"""What becomes of features that are in no set."""
+
+FeatureKind = Literal["continuous", "count", "ordinal", "binary", "categorical"]
+FEATURE_KINDS: tuple[FeatureKind, ...] = get_args(FeatureKind)
+"""What values a feature takes."""

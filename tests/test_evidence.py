@@ -57,6 +57,16 @@ def test_students_interval_of_change(design: Any) -> None:
 
 
 @pytest.mark.parametrize("design", DESIGNS)
+def test_students_interval_of_value(design: Any) -> None:
+    """METHOD 9: |d_1| is the mean size of the other factor, .4 before it moves and .5 after."""
+    truth = np.array([0.45, 0.40])
+    found = repeated(bilinear, [0.3, -0.4], design=design)
+    low, high = interval(found.value, found.se, n_blocks(found))
+    covered = ((low <= truth) & (truth <= high)).mean(axis=0)
+    np.testing.assert_allclose(covered, 0.95, atol=0.02)
+
+
+@pytest.mark.parametrize("design", DESIGNS)
 def test_students_interval_of_value_on_ishigami(design: Any) -> None:
     """Closed forms of METHOD 9; the third feature is skewed and met by one sample in two."""
 

@@ -1,4 +1,4 @@
-"""The reproductions: executed without error, small, of no one machine, and their scripts load."""
+"""Reproductions and tutorials: executed without error, small, of no one machine; scripts load."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import pandas as pd
 import pytest
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-EXECUTED = sorted(NOTEBOOKS.glob("*/*.ipynb"))
+TUTORIALS = Path(__file__).parents[1] / "tutorials"
+REPRODUCTIONS = sorted(NOTEBOOKS.glob("*/*.ipynb"))
+EXECUTED = [*REPRODUCTIONS, *sorted(TUTORIALS.glob("*.ipynb"))]
 SCRIPTS = sorted(NOTEBOOKS.glob("*/benchmark.py"))
 
 
 @pytest.mark.skipif(not NOTEBOOKS.exists(), reason="the notebooks are not part of the package")
 def test_each_reproduction_has_a_notebook_a_script_and_results() -> None:
-    rooms = {path.parent.name for path in EXECUTED}
+    rooms = {path.parent.name for path in REPRODUCTIONS}
     assert rooms >= {path.parent.name for path in SCRIPTS}
     assert {"synthetic", "single_cell", "biology", "planted"} <= rooms
     for path in SCRIPTS:

@@ -92,6 +92,14 @@ def oligodendroglioma(path: Path | None) -> tuple[ad.AnnData, dict[str, set[str]
     return found, {name: set(genes) for name, genes in OF_OLIGO.items()}
 
 
+def most_variable(adata: ad.AnnData, n_genes: int | None) -> ad.AnnData:
+    """The so many genes of largest variance; None: all."""
+    if n_genes is None or n_genes >= adata.n_vars:
+        return adata
+    spread = adata.X.toarray().var(axis=0)
+    return adata[:, np.sort(np.argsort(-spread, kind="stable")[:n_genes])].copy()
+
+
 def de_genes(adata: ad.AnnData) -> dict[str, np.ndarray]:
     """Standardised rank sums of each type against the rest: genes that are higher there."""
     X = adata.X.toarray()
@@ -130,7 +138,8 @@ def group_scores(
         some = adata[cells].copy()
         sx.tl.sensx(
             some, net, target=name, lower=0.0, upper=upper, out_of_domain="clip",
-            n_walks=options.walks, statistics=("change", "mean", "shapley"), seed=seed,
+            n_walks=options.walks, n_samples=options.samples,
+            statistics=("change", "mean", "shapley"), seed=seed,
         )  # fmt: skip
         there = some.obs["sensx_delta_star"].to_numpy() > 0
         if not there.any():
@@ -164,26 +173,27 @@ def measured(scores: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
 
 
 def recovery(set_name: str, adata: ad.AnnData, markers: dict[str, set[str]],
-             options: argparse.Namespace) -> list[dict[str, Any]]:  # fmt: skip
-    """Every type, seed, domain, method and filter of one data set."""
-    rows = []
+             options: argparse.Namespace) -> Iterator[list[dict[str, Any]]]:  # fmt: skip
+    """Every type, seed, domain, method and filter of one data set; yields after each net."""
     de, uppers = de_genes(adata), bounds(adata)
     counts = adata.obs["cell_type"].value_counts()
     types = [name for name in markers if name in counts.index and counts[name] >= options.fewest]
+    types = [name for name in types if options.types is None or name in options.types]
     for name in types:
         known = adata.var_names.isin(list(markers[name])) & (uppers["max"] > 0)
         up = np.zeros(adata.n_vars, dtype=bool)
         up[np.argsort(-de[name], kind="stable")[:N_DE]] = True
         about = {"set": set_name, "cell_type": name, "n_markers": int(known.sum())}
         hits, area = measured(np.where(uppers["max"] > 0, np.maximum(de[name], 0), np.nan), known)
-        rows.append({**about, "seed": 0, "method": "differential expression", "domain": "max",
-                     "presence": "all", "hits": hits, "auroc": area})  # fmt: skip
+        yield [{**about, "seed": 0, "method": "differential expression", "domain": "max",
+                "presence": "all", "hits": hits, "auroc": area}]  # fmt: skip
         for seed in range(options.seeds):
             net = sx.models.fit_mlp(adata, "cell_type", name, seed=seed)
             cells = explained_cells(adata, name, net, options.cells)
             if not len(cells):
                 logging.info("%s, %s, seed %d: no cell with p >= %g", set_name, name, seed, SURE)
                 continue
+            rows = []
             for method, domain, scores, present in group_scores(
                 adata, name, net, cells, uppers, options, seed
             ):
@@ -201,7 +211,7 @@ def recovery(set_name: str, adata: ad.AnnData, markers: dict[str, set[str]],
                         "markers_left": int((known & keep).sum()),
                     })  # fmt: skip
             logging.info("%s, %s, seed %d", set_name, name, seed)
-    return rows
+            yield rows
 
 
 def main() -> None:
@@ -210,23 +220,34 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--cells", type=int, default=5, help="explained cells a type")
     parser.add_argument("--fewest", type=int, default=15)
+    parser.add_argument("--types", nargs="+", default=None, help="only these types")
     parser.add_argument("--walks", type=int, default=100)
+    parser.add_argument("--samples", type=int, default=1000)
+    parser.add_argument("--genes", type=int, default=None, help="the most variable; else all")
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--background", type=int, default=20)
     parser.add_argument("--oligo", type=Path, default=None)
     parser.add_argument("--sets", nargs="+", default=["pbmc68k", "oligodendroglioma", "pbmc"])
     options = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / "recovery.csv"
     began, rows = time.time(), []
+    if path.exists():  # sets that are not asked for stay as they are
+        old = pd.read_csv(path)
+        rows = old[~old["set"].isin(options.sets)].to_dict("records")
     for name in options.sets:
         load = {"pbmc": pbmc, "pbmc68k": pbmc68k,
                 "oligodendroglioma": lambda: oligodendroglioma(options.oligo)}[name]  # fmt: skip
-        rows += recovery(name, *load(), options)
-        pd.DataFrame(rows).to_csv(RESULTS / "recovery.csv", index=False, float_format="%.5g")
-    done = {key: str(value) for key, value in vars(options).items() if key != "oligo"}
-    done |= {"hours": f"{(time.time() - began) / 3600:.2f}", "python": platform.python_version(),
+        adata, markers = load()
+        for part in recovery(name, most_variable(adata, options.genes), markers, options):
+            rows += part
+            pd.DataFrame(rows).to_csv(path, index=False, float_format="%.5g")
+    done = {key: value for key, value in vars(options).items() if key != "oligo"}
+    done |= {"hours": round((time.time() - began) / 3600, 2), "python": platform.python_version(),
              "torch": torch.__version__, "sensx_sc": sx.__version__}  # fmt: skip
-    (RESULTS / "run.json").write_text(json.dumps(done, indent=1) + "\n")
+    noted = RESULTS / "runs.json"  # one entry a run, since the table may come from several
+    runs = json.loads(noted.read_text()) if noted.exists() else []
+    noted.write_text(json.dumps([*runs, done], indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -54,7 +54,11 @@ def load(options: argparse.Namespace) -> ad.AnnData:
     mean, square = (
         np.asarray(m.mean(axis=0)).ravel() for m in (adata.X, adata.X.multiply(adata.X))
     )
-    adata = adata[:, square - mean**2 > 1e-6].copy()  # the paper's filter
+    variance = square - mean**2
+    keep = variance > 1e-6  # the paper's filter
+    if options.genes is not None:
+        keep[np.argsort(-variance, kind="stable")[options.genes :]] = False
+    adata = adata[:, keep].copy()
     sx.pp.domain(adata)
     return adata
 
@@ -64,7 +68,7 @@ def nets_of(adata: ad.AnnData, options: argparse.Namespace) -> dict[str, Any]:
     nets = {}
     for name in adata.obs["cell_type"].cat.categories:
         safe = "".join(c if c.isalnum() else "_" for c in name)
-        path = options.cache / f"{options.name}-{safe}-{options.seed}.pt"
+        path = options.cache / f"{options.name}-{adata.n_vars}-{safe}-{options.seed}.pt"
         if not path.exists():
             sx.models.fit_mlp(adata, "cell_type", name, seed=options.seed).save(path)
         nets[name] = sx.models.ExpressionMLP.load(path)
@@ -88,9 +92,10 @@ def sure_cells(adata: ad.AnnData, nets: dict[str, Any], most: int) -> ad.AnnData
     return cells
 
 
-def explain(cells: ad.AnnData, nets: dict[str, Any], **how: Any) -> None:
+def explain(cells: ad.AnnData, nets: dict[str, Any], n_samples: int, **how: Any) -> None:
     """SensX with 50 log-spaced scales, tau .1."""
-    settings = {"target": "cell_type", "n_walks": 200, "statistics": ("change", "mean", "rank")}
+    settings = {"target": "cell_type", "n_walks": 200, "n_samples": n_samples,
+                "statistics": ("change", "mean", "rank")}  # fmt: skip
     sx.tl.sensx(cells, nets, **(settings | how))
 
 
@@ -102,7 +107,6 @@ def training(adata: ad.AnnData, nets: dict[str, Any], cells: ad.AnnData) -> pd.D
             "f1": net.report["f1"], "precision": net.report["precision"],
             "recall": net.report["recall"],
             "explained": int((cells.obs["cell_type"] == name).sum()),
-            "held_out": int(np.isin(cells.obs_names, net.report["test_obs_names"]).sum()),
         }
         for name, net in nets.items()
     ]  # fmt: skip
@@ -116,8 +120,8 @@ def areas(
     rng = np.random.default_rng(options.seed)
     rows = np.sort(rng.choice(adata.n_obs, options.background, replace=False))
     sx.tl.compare(
-        cells, nets, methods=METHODS, background=adata.X[rows].toarray(), n_draws=options.draws,
-        n_steps=options.steps,
+        cells, nets, methods=options.methods, background=adata.X[rows].toarray(),
+        n_draws=options.draws, n_steps=options.steps,
     )  # fmt: skip
     found = cells.uns["sensx_compare"]
     kind = dict(zip(cells.obs_names, cells.obs["cell_type"].astype(str), strict=True))
@@ -128,11 +132,11 @@ def areas(
     }
 
 
-def domains(cells: ad.AnnData, nets: dict[str, Any]) -> pd.DataFrame:
+def domains(cells: ad.AnnData, nets: dict[str, Any], n_samples: int) -> pd.DataFrame:
     """C4: the domain [0, 10] for every gene against the data's smallest and largest values."""
     wide = cells.copy()
     tested = (cells.var["sensx_upper"] > cells.var["sensx_lower"]).to_numpy()
-    explain(wide, nets, lower=0.0, upper=10.0, mask_var=tested, key_added="wide")
+    explain(wide, nets, n_samples, lower=0.0, upper=10.0, mask_var=tested, key_added="wide")
     rows = []
     for statistic in ("value", "change"):
         one, other = ("sensx", "wide") if statistic == "value" else ("sensx_change", "wide_change")
@@ -217,8 +221,8 @@ def few(cells: ad.AnnData, n: int, only: str | None = None) -> ad.AnnData:
     return cells[keep].copy()
 
 
-def parsed() -> argparse.Namespace:
-    """The options."""
+def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The options: of the command line, or those given."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, default=None, help="h5ad with log-normalised X")
     parser.add_argument("--label", default="cell_type")
@@ -226,17 +230,22 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--name", default=None, help="of the folder for the results")
     parser.add_argument("--fewest", type=int, default=80, help="cells a type (the paper: 10000)")
     parser.add_argument("--cells", type=int, default=15, help="explained cells a type")
+    parser.add_argument("--genes", type=int, default=None, help="the most variable; else all")
+    parser.add_argument("--samples", type=int, default=1000)
+    parser.add_argument("--few", type=int, default=3, help="cells a type for C4 and B3")
+    parser.add_argument("--sizes", type=int, nargs="+", default=GRID_SIZES, help="of B's grids")
+    parser.add_argument("--methods", nargs="+", default=METHODS)
     parser.add_argument("--draws", type=int, default=200)
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--background", type=int, default=30)
     parser.add_argument("--walks", type=int, default=600, help="of the convergence curves")
     parser.add_argument("--convergence-cells", type=int, default=2)
     parser.add_argument("--population", type=int, default=20, help="cells of appendix B")
-    parser.add_argument("--type", default="NK cells", help="type of appendix B")
+    parser.add_argument("--type", default=None, help="type of appendix B; else the commonest")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--parts", nargs="+", default=["areas", "domains", "convergence", "b"])
     parser.add_argument("--cache", type=Path, default=Path("single_cell_nets"))
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     options.name = options.name or ("pbmc" if options.data is None else options.data.stem)
     return options
 
@@ -252,12 +261,21 @@ def main() -> None:
         table.to_csv(folder / f"{name}.csv", index=False, float_format="%.5g")
         logging.info("wrote %s (%d rows)", name, len(table))
 
+    def note() -> None:
+        done = {name: str(value) for name, value in vars(options).items() if name != "cache"}
+        done["data"] = "sx.datasets.pbmc()" if options.data is None else options.data.name
+        done |= {"hours": f"{(time.time() - began) / 3600:.2f}", "cells_in_data": adata.n_obs,
+                 "genes": adata.n_vars, "python": platform.python_version(),
+                 "torch": torch.__version__, "sensx_sc": sx.__version__}  # fmt: skip
+        (folder / "run.json").write_text(json.dumps(done, indent=1) + "\n")
+
     began = time.time()
     adata = load(options)
+    note()  # what a stopped run was, too
     nets = nets_of(adata, options)
     cells = sure_cells(adata, nets, options.cells)
     write("training", training(adata, nets, cells))
-    explain(cells, nets)
+    explain(cells, nets, options.samples)
     columns = ["cell_type", "sensx_delta_star", "sensx_status", "sensx_qoi"]
     write("delta_star", cells.obs[columns].rename_axis("cell").reset_index())
     tops = [
@@ -272,21 +290,18 @@ def main() -> None:
         for name, table in areas(adata, cells, nets, options).items():
             write(name, table)
     if "domains" in options.parts:
-        write("domains", domains(few(cells, 3), nets))
+        write("domains", domains(few(cells, options.few), nets, options.samples))
     if "convergence" in options.parts:
         some = few(cells, options.convergence_cells)
         write("convergence", convergence(some, nets, options.walks))
     if "b" in options.parts:
+        options.type = options.type or str(cells.obs["cell_type"].value_counts().index[0])
         one = few(cells, 1, options.type)
-        write("b1", appendix_b(one, nets, ("log", "linear"), GRID_SIZES))
+        write("b1", appendix_b(one, nets, ("log", "linear"), options.sizes))
+        write("b3", appendix_b(few(cells, options.few), nets, ("log",), (50,)))
         many = few(sure_cells(adata, nets, options.population), options.population, options.type)
-        write("b2", appendix_b(many, nets, ("log",), GRID_SIZES))
-        write("b3", appendix_b(few(cells, 4), nets, ("log",), (50,)))
-    done = {name: str(value) for name, value in vars(options).items() if name != "cache"}
-    done |= {"hours": f"{(time.time() - began) / 3600:.2f}", "cells_in_data": adata.n_obs,
-             "genes": adata.n_vars, "python": platform.python_version(),
-             "torch": torch.__version__, "sensx_sc": sx.__version__}  # fmt: skip
-    (folder / "run.json").write_text(json.dumps(done, indent=1) + "\n")
+        write("b2", appendix_b(many, nets, ("log",), options.sizes))
+    note()
 
 
 if __name__ == "__main__":

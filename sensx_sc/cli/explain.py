@@ -160,7 +160,7 @@ def _workers(options: argparse.Namespace) -> Any:
         return Client(**{"scheduler_file" if file else "address": options.scheduler})
     stack = contextlib.ExitStack()
     cluster = stack.enter_context(
-        LocalCluster(n_workers=options.workers, threads_per_worker=1, dashboard_address=None)
+        LocalCluster(n_workers=options.workers, threads_per_worker=1, dashboard_address=":0")
     )
     stack.enter_context(Client(cluster))
     return stack

@@ -23,9 +23,12 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1100px; margin: 2em auto;
        padding: 0 1em; }
 h1 { font-size: 1.5em; } h2 { font-size: 1.2em; margin-top: 2em; }
-table { border-collapse: collapse; font-size: 13px; margin: .5em 0; }
-th, td { padding: .15em .7em; text-align: left; border-bottom: 1px solid #ddd; }
+table { border-collapse: collapse; font-size: 13px; margin: .5em 0; display: block;
+        max-width: 100%; overflow-x: auto; }
+th, td { padding: .15em .7em; text-align: left; border-bottom: 1px solid #ddd;
+         overflow-wrap: anywhere; }
 td.n { text-align: right; font-variant-numeric: tabular-nums; }
+th, td.n { white-space: nowrap; }
 img { max-width: 100%; height: auto; } .note { color: #555; }
 """
 

@@ -9,9 +9,11 @@ from sensx_sc.core.explain import explain
 from sensx_sc.core.explanation import Explanation
 from sensx_sc.core.groups import Groups, make_groups
 from sensx_sc.core.intervals import bounded_interval, confidence_sequence
+from sensx_sc.core.kinds import Kinds
 from sensx_sc.core.plan import Plan, plan
 from sensx_sc.core.racing import Verdict, certify
 from sensx_sc.core.sampling import make_design
+from sensx_sc.core.sets import Sets
 from sensx_sc.core.statistics import interval, ranks
 from sensx_sc.core.targets import explain_targets
 from sensx_sc.words import STATISTICS, STATUSES
@@ -22,7 +24,9 @@ __all__ = [
     "Domain",
     "Explanation",
     "Groups",
+    "Kinds",
     "Plan",
+    "Sets",
     "Verdict",
     "bounded_interval",
     "calibrate",

@@ -13,9 +13,10 @@ from sensx_sc.core.precision import choose_precision, probe_steps, sweep_precisi
 from sensx_sc.core.racing import Race, race
 from sensx_sc.core.sampling import cell_key, uniforms
 from sensx_sc.core.screening import screen
+from sensx_sc.core.sets import of_sets
 from sensx_sc.core.statistics import Tally
 from sensx_sc.core.stopping import walk_until_stable
-from sensx_sc.core.walks import Walker, walk
+from sensx_sc.core.walks import Walker, place, walk
 from sensx_sc.core.workers import in_order, n_workers
 from sensx_sc.evaluators.grouped import GroupedEvaluator
 from sensx_sc.words import ATTRIBUTED
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from sensx_sc.core.arrays import Floats, Ints
     from sensx_sc.core.assembly import Note
     from sensx_sc.core.calibration import Calibration
+    from sensx_sc.core.domain import Domain
     from sensx_sc.core.explanation import Explanation
     from sensx_sc.core.run import Run
     from sensx_sc.evaluators.protocol import Evaluator
@@ -48,6 +50,7 @@ def attribute(
     q_x = evaluator.at(x, target)
     calibrations = _calibrate(x, target, seeds, q_x, run, advance)
     found = _walked(x, target, output_names, seeds, q_x, calibrations, run, advance)
+    found = _of_places(found, run)
     if run.within is None:
         return found
     finer: list[Explanation | None] = []
@@ -80,6 +83,8 @@ def _taken_apart(found: Explanation, i: int, run: Run) -> Run | None:
     if groups is None or within is None:
         return None
     top = np.flatnonzero((found.rank[i] > 0) & (found.rank[i] <= run.within_top))
+    if run.sets is not None:
+        top = run.sets.atoms(top)
     refined = groups.refined(top.tolist(), within)
     return replace(
         run,
@@ -152,7 +157,15 @@ def failure(target: Ints, output_names: tuple[str, ...], message: str, run: Run)
     found = assemble(
         target, output_names, np.full(n, np.nan), [failed(message)] * n, chosen, {}, {}, run
     )
+    found = _of_places(found, run)
     return found if run.within is None else with_finer(found, [None] * n, run)
+
+
+def _of_places(found: Explanation, run: Run) -> Explanation:
+    """What was found of the groups that were walked, as sets if they are parts of such."""
+    if run.sets is None:
+        return found
+    return of_sets(found, run.sets, run.domain, run.options.rank_by)
 
 
 def _walk(
@@ -193,6 +206,8 @@ def _calibrated(x: Floats, target: int, key: int, q_x: float, run: Run) -> Calib
         def part(start: int) -> Floats:
             stop = min(start + together, options.n_samples)
             u = uniforms(options.seed, key, "calibration", start, stop, domain.n_features)
+            if not domain.continuous:
+                return at_points(x, target, q_x, domain, deltas, u[:, domain.free], evaluator)
             return evaluator.sweep(x, target, domain.free, down, up, u[:, domain.free])
 
         starts = range(0, options.n_samples, together)
@@ -201,6 +216,26 @@ def _calibrated(x: Floats, target: int, key: int, q_x: float, run: Run) -> Calib
     return calibrate(
         sweep, q_x, run.deltas, options.tau, extend=run.extend, refine_tol=options.refine_tol
     )
+
+
+def at_points(
+    x: Floats,
+    target: int,
+    q_x: float,
+    domain: Domain,
+    deltas: Floats,
+    u: Floats,
+    evaluator: Evaluator,
+) -> Floats:
+    """Q at points of neighbourhoods where features take only some values, (K, S).
+
+    A point is where a walk ends whose one step moves all features.
+    """
+    alone = np.zeros(len(u), dtype=np.int64)
+    one = (alone[:, None], np.zeros(len(domain.free), dtype=np.int64))
+    start = (x[None], np.array([target]), np.array([q_x]), alone, domain.free)
+    ends = (place(u, x, domain, delta) for delta in deltas)
+    return np.stack([evaluator.group_walks(*start, end, *one)[:, 0] for end in ends])
 
 
 def _precision(x: Floats, target: int, key: int, found: Calibration, run: Run) -> tuple[str, float]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from sensx_sc.core.sampling import cell_key, uniforms
 from sensx_sc.core.walks import place
+from sensx_sc.models.model import OTHER_NAMES
 from sensx_sc.models.qoi import is_independent
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def check_names(
         ]
         advice = (
             "A missing gene is not one that is not expressed, so none is filled in."
+            + (OTHER_NAMES if len(missing) == len(set(model_names)) else "")
             if missing
             else "Pass exactly the model's, in its order, adata[:, list(model.feature_names)], or "
             "let it take them by name: sx.models.as_model(model, columns=adata.var_names)."

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sensx_sc.core.arrays import Floats, column_range, stored_sample
+from sensx_sc.core.declared_kinds import bounds_of_kinds
 from sensx_sc.core.group_norms import step_lengths
 from sensx_sc.words import OUT_OF_DOMAIN
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from sensx_sc.core.arrays import Bools, Ints, Rows
     from sensx_sc.core.groups import Groups
+    from sensx_sc.core.kinds import Kinds
     from sensx_sc.words import OutOfDomain
 
 
@@ -37,12 +39,15 @@ class Domain:
         out, which are in a group if there are groups, and whose interval is not a single point.
     groups
         Features that change together; None: each changes alone.
+    kinds
+        What values features take; None: all are continuous.
     """
 
     lower: Floats
     upper: Floats
     tested: Bools
     groups: Groups | None = None
+    kinds: Kinds | None = None
 
     @property
     def n_features(self) -> int:
@@ -60,6 +65,11 @@ class Domain:
         A walk has a step for each tested feature, or for each group with one.
         """
         return self.free if self.groups is None else np.unique(self.groups.label[self.free])
+
+    @cached_property
+    def continuous(self) -> bool:
+        """Whether all tested features are continuous."""
+        return self.kinds is None or bool(self.kinds.of("continuous")[self.free].all())
 
     @property
     def n_steps(self) -> int:
@@ -89,8 +99,30 @@ class Domain:
         """Features that change at each step, (S,)."""
         return np.bincount(self.member, minlength=self.n_steps)
 
-    def lengths(self, steps: Floats) -> Floats:
-        """What the change of q at each step is divided by, (W, S), from feature steps (W, F)."""
+    @cached_property
+    def moving(self) -> Ints:
+        """The same, a one-hot block being one feature, (S,)."""
+        if self.kinds is None:
+            return self.sizes
+        blocks = self.kinds.blocks.values()
+        more = np.concatenate([np.empty(0, np.int64), *(columns[1:] for columns in blocks)])
+        counts = ~np.isin(self.free, more)
+        return np.bincount(self.member, weights=counts, minlength=self.n_steps).astype(np.int64)
+
+    def lengths(self, start: Floats, end: Floats) -> Floats:
+        """What the change of q at each step is divided by, (W, S).
+
+        Parameters
+        ----------
+        start, end
+            Values of the tested features before and after, (W, F).
+        """
+        if self.kinds is None:
+            return self.lengths_of(end - start)
+        return self.lengths_of(self.kinds.steps(start, end, self.free))
+
+    def lengths_of(self, steps: Floats) -> Floats:
+        """The same from the steps of the features, (W, F)."""
         if self.groups is None:
             return steps
         return step_lengths(steps, self.member, self.sizes, self.groups.norm)
@@ -107,6 +139,16 @@ class Domain:
         return np.minimum(x - lower, step), np.minimum(upper - x, step)
 
 
+def typical_lengths(domain: Domain, x: Floats, delta: float) -> Floats:
+    """What the change of q at the steps of an input is divided by, about, (S,)."""
+    down, up = domain.reach(x, delta)
+    step = np.divide(down**2 + up**2, 2 * (down + up), where=down + up > 0, out=np.zeros(len(up)))
+    if domain.kinds is not None:
+        step = domain.kinds.least_steps(step, domain.free)
+    lengths: Floats = domain.lengths_of(step[None])[0]
+    return lengths
+
+
 def make_domain(
     lower: ArrayLike,
     upper: ArrayLike,
@@ -115,6 +157,7 @@ def make_domain(
     mask: ArrayLike | None = None,
     names: ArrayLike | None = None,
     groups: Groups | None = None,
+    kinds: Kinds | None = None,
 ) -> Domain:
     """Check bounds and make the domain.
 
@@ -128,6 +171,8 @@ def make_domain(
         Names of the features, for messages.
     groups
         Features that change together; those in no group are not perturbed.
+    kinds
+        What values features take: bounds are moved to the first and last of them.
 
     Raises
     ------
@@ -140,8 +185,10 @@ def make_domain(
     >>> make_domain(0, [1.0, 2.0, 0.0], 3).free.tolist()
     [0, 1]
     """
-    low = _bound("lower", lower, n_features)
-    high = _bound("upper", upper, n_features)
+    low = as_bounds("lower", lower, n_features)
+    high = as_bounds("upper", upper, n_features)
+    if kinds is not None:
+        low, high = bounds_of_kinds(kinds, low, high)
     wrong = np.flatnonzero(low > high)
     if wrong.size:
         first = ", ".join(
@@ -161,6 +208,8 @@ def make_domain(
         tested &= chosen
     if groups is not None:
         tested &= groups.label >= 0
+    if kinds is not None:
+        _check_blocks(kinds, tested, groups, names)
     if not tested.any():
         apart = "" if groups is None else " is in no group,"
         msg = (
@@ -168,10 +217,28 @@ def make_domain(
             "`lower` equal to `upper`."
         )
         raise ValueError(msg)
-    return Domain(low, high, tested, groups)
+    return Domain(low, high, tested, groups, kinds)
 
 
-def _bound(name: str, value: ArrayLike, n_features: int) -> Floats:
+def _check_blocks(
+    kinds: Kinds, tested: Bools, groups: Groups | None, names: ArrayLike | None
+) -> None:
+    """A one-hot block changes as a whole, in one group."""
+    for name, columns in kinds.blocks.items():
+        apart = [_label(names, j) for j in columns[~tested[columns]].tolist()]
+        if apart and len(apart) < len(columns):
+            msg = (
+                f"the one-hot block {name!r} changes as a whole; {', '.join(apart[:5])} of its "
+                "columns are masked out, or in no group."
+            )
+            raise ValueError(msg)
+        if groups is None or len(np.unique(groups.label[columns])) > 1:
+            msg = f"the columns of the one-hot block {name!r} must be in one of `groups`."
+            raise ValueError(msg)
+
+
+def as_bounds(name: str, value: ArrayLike, n_features: int) -> Floats:
+    """Bounds as an array (n_features,), checked."""
     try:
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:

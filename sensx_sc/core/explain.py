@@ -14,7 +14,7 @@ from sensx_sc.models.qoi import resolve_target
 from sensx_sc.settings import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import torch
     from numpy.typing import ArrayLike
@@ -25,7 +25,16 @@ if TYPE_CHECKING:
     from sensx_sc.core.run import Run
     from sensx_sc.models.model import Model
     from sensx_sc.models.qoi import Qoi
-    from sensx_sc.words import DesignName, Estimator, GroupNorm, OutOfDomain, Precision, RankBy
+    from sensx_sc.words import (
+        DesignName,
+        Estimator,
+        GroupNorm,
+        OutOfDomain,
+        Overlap,
+        Precision,
+        RankBy,
+        Ungrouped,
+    )
 
 
 def explain(
@@ -37,8 +46,13 @@ def explain(
     mask: ArrayLike | None = None,
     groups: Grouping | None = None,
     group_norm: GroupNorm = "l2",
+    overlap: Overlap = "share",
+    ungrouped: Ungrouped = "hold",
     within: Grouping | str | None = None,
     within_top: int = 1,
+    kinds: Mapping[str, str] | ArrayLike | None = None,
+    levels: Mapping[Any, ArrayLike] | None = None,
+    blocks: Mapping[str, Sequence[object]] | None = None,
     target: object = None,
     qoi: Qoi | Callable[[Floats], Any] = "auto",
     deltas: ArrayLike | str = "auto",
@@ -82,17 +96,36 @@ def explain(
         Features to perturb, bool (n,); the others keep their values and get NaN.
     groups
         Features that change together, in one step of a walk: what
-        :func:`sensx_sc.core.make_groups` takes. Results then have a column for each group, and
-        features in no group keep their values. None: each feature changes alone.
+        :func:`sensx_sc.core.make_groups` takes. Results then have a column for each group. The
+        sets of a mapping may share features. None: each feature changes alone.
     group_norm
         What the change of q at a group's step is divided by: ``"l2"`` (equation A14),
         ``"density"`` or ``"none"``; see :class:`sensx_sc.core.Groups`.
+    overlap
+        Sets that share features are walked as disjoint atoms, and what is found of an atom is
+        divided equally among the sets that hold it (``"share"``), or counted in full for each
+        (``"whole"``); ``"atoms"`` reports the atoms, ``"raise"`` takes partitions only. See
+        :func:`sensx_sc.core.sets.of_sets`.
+    ungrouped
+        Features in no group: ``"hold"`` (they keep their values), ``"single"`` (each changes
+        alone) or ``"together"`` (one more group).
     within
         Finer groups, or ``"features"``: then the ``within_top`` first groups of each input are
         taken apart, and walked again beside the other groups, which still move as wholes. Results
         have further columns for the fine groups.
     within_top
         How many groups of each input are taken apart, by ``rank_by``.
+    kinds
+        What values features take: one of ``"continuous"``, ``"count"`` (whole numbers),
+        ``"ordinal"`` (levels in an order), ``"binary"`` and ``"categorical"`` (codes) for each,
+        for all, or in a mapping from names or positions. At a scale delta a category switches to
+        another with probability delta; see :mod:`sensx_sc.core.kinds`. None: all continuous.
+    levels
+        Levels of features by their names or positions, ascending; by default the whole numbers of
+        the domain, or its two ends for binary ones.
+    blocks
+        Columns of one-hot blocks, by the name of each. A block changes as a whole, so it is a
+        group; without ``groups`` the others are each alone.
     target
         Explained output: name, index, one a cell, or None for each input's predicted class.
     qoi
@@ -215,17 +248,22 @@ def explain(
         options=options,
         groups=groups,
         group_norm=group_norm,
+        overlap=overlap,
+        ungrouped=ungrouped,
         within=within,
         within_top=within_top,
+        kinds=kinds,
+        levels=levels,
+        blocks=blocks,
     )
     keys = check_keys(keys, rows.shape[0])
     together = block_size("auto", rows.shape[1])
     targets, output_names = resolve_target(target, run.response, outputs(rows, run, together))
     with progress_bar(rows.shape[0], run.evaluations, progress) as shown:
-        blocks = explain_blocks(
+        parts = explain_blocks(
             rows, targets, output_names, keys, run, together, advance=shown.advance
         )
-        return joined([found for _, _, found in blocks])
+        return joined([found for _, _, found in parts])
 
 
 def explain_blocks(

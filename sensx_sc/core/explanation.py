@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sensx_sc.core.arrays import Bools, Floats, Ints
     from sensx_sc.core.audit import Audit
     from sensx_sc.core.groups import Groups
+    from sensx_sc.core.sets import Sets
     from sensx_sc.words import Status
 
 
@@ -103,6 +104,9 @@ class Explanation:
         Features that change together; None: each changes alone.
     within
         Finer groups, where the top groups of each input were taken apart, else None.
+    sets
+        Overlapping sets that the groups were put together to, else None. Arrays then have a column
+        for each set in the place of each group.
     params
         Every parameter of the run, JSON-safe.
     """
@@ -145,6 +149,7 @@ class Explanation:
     groups: Groups | None
     params: dict[str, Any]
     within: Groups | None = None
+    sets: Sets | None = None
 
     def features(self, n: int) -> Explanation:
         """Without the columns behind the first n, which are no features: they were held."""
@@ -160,7 +165,7 @@ class Explanation:
 
 
 _OF_FEATURES = (*STATISTICS, "rank", "below_noise", "exact")
-_OF_THE_RUN = ("output_names", "lower", "upper", "groups", "within", "params")
+_OF_THE_RUN = ("output_names", "lower", "upper", "groups", "within", "sets", "params")
 
 
 def joined(parts: list[Explanation]) -> Explanation:

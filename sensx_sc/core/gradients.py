@@ -92,7 +92,7 @@ def estimate(
             gap[w] += (dq.sum() / design.block - reached.mean()) / design.n_blocks
             if domain.groups is not None:
                 dq = summed(dq, domain.member, domain.n_steps)
-            _add(walkers[w], dq, domain.lengths(steps), reached)
+            _add(walkers[w], dq, domain.lengths_of(steps), reached)
             advance(dq.size)
     gap += np.array([walker.q_x for walker in walkers])
     return np.where([walker.not_finite > 0 for walker in walkers], np.nan, gap)
@@ -224,6 +224,8 @@ def why_no_gradients(
     The end of a sentence: a black box, no gradients, or gradients that do not add up to the
     changes of the response along short and long segments from the inputs and across the domain.
     """
+    if not domain.continuous:
+        return "some features are no continuous numbers, and have no gradient"
     n, free = domain.n_features, domain.free
     scales = np.concatenate([_SCALES, np.ones(2 * _ACROSS)])
     starts, ends, outputs = [], [], []

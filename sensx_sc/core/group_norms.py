@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from sensx_sc.core.arrays import Floats, Ints
     from sensx_sc.core.groups import Groups
+    from sensx_sc.core.kinds import Kinds
     from sensx_sc.words import GroupNorm
 
 
@@ -32,18 +33,16 @@ def step_lengths(step: Floats, member: Ints, sizes: Ints, norm: GroupNorm) -> Fl
     Returns
     -------
     (W, G), at least 0, and 0 where nothing moved. For a group of a single feature the step itself
-    with its sign, but for ``"none"``: such a group is a feature.
+    with its sign (for ``"none"`` the sign alone): such a group is a feature.
     """
-    if norm == "none":
-        lengths: Floats = (summed(np.abs(step), member, len(sizes)) > 0).astype(np.float64)
-        return lengths
+    lengths: Floats
     if norm == "l2":
         lengths = np.sqrt(summed(step**2, member, len(sizes)))
     else:
         lengths = summed(np.abs(step), member, len(sizes))
     alone = sizes[member] == 1
     lengths[:, member[alone]] = step[:, alone]
-    return lengths
+    return np.sign(lengths) if norm == "none" else lengths
 
 
 def summed(values: NDArray[Any], member: Ints, n_groups: int) -> NDArray[Any]:
@@ -91,7 +90,9 @@ _MIXED = 2.0  # largest over smallest group: within it sqrt(d) is within 41 %
 _ONE_SIDED = 0.5  # share of values at a bound
 
 
-def why_not_comparable(groups: Groups, x: Floats, lower: Floats, upper: Floats) -> str | None:
+def why_not_comparable(
+    groups: Groups, x: Floats, lower: Floats, upper: Floats, kinds: Kinds | None = None
+) -> str | None:
     """Why values of groups of different sizes cannot be compared, or None.
 
     Parameters
@@ -100,8 +101,12 @@ def why_not_comparable(groups: Groups, x: Floats, lower: Floats, upper: Floats) 
         Some inputs, (C, n).
     lower, upper
         The domain, (n,).
+    kinds
+        What values features take: the steps of those with levels have lengths of their own.
     """
     movable = (groups.label >= 0) & (upper > lower)
+    if kinds is not None:
+        movable &= kinds.of("continuous") | kinds.of("count")
     sizes = np.bincount(groups.label[movable])
     sizes = sizes[sizes > 0]
     if groups.norm == "none" or not len(sizes) or sizes.max() < _MIXED * sizes.min():

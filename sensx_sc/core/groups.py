@@ -35,7 +35,7 @@ class Groups:
     norm
         What the change of q at a group's step is divided by. ``"l2"``: the Euclidean length of
         the step, as in equation A14. ``"density"``: the sum of the absolute steps of its features.
-        ``"none"``: nothing, so that ``value`` is ``change``.
+        ``"none"``: nothing, so that ``value`` is ``change`` (where it moved).
     """
 
     names: tuple[str, ...]
@@ -171,20 +171,10 @@ def make_groups(
 def _of_mapping(
     groups: Mapping[str, Sequence[object]], n_features: int, names: Sequence[str] | None
 ) -> Groups:
-    place = {} if names is None else {str(name): j for j, name in enumerate(names)}
     label = np.full(n_features, -1, dtype=np.int64)
-    titles = tuple(map(str, groups))
-    if len(set(titles)) < len(titles):
-        msg = f"the names of `groups` must differ as text; got {_listed(titles)}."
-        raise ValueError(msg)
-    for g, (title, members) in enumerate(zip(titles, groups.values(), strict=True)):
-        if isinstance(members, str) or not isinstance(members, Sequence | np.ndarray | set):
-            msg = f"`groups` {title!r} must list its features; got {members!r}."
-            raise TypeError(msg)
-        if not len(members):
-            msg = f"`groups` {title!r} has no features; leave it out."
-            raise ValueError(msg)
-        at = [_feature(member, place, n_features, title) for member in members]
+    sets = set_members(groups, n_features, names)
+    titles = tuple(sets)
+    for g, (title, at) in enumerate(sets.items()):
         taken = [j for j in at if label[j] not in (-1, g)]
         if taken:
             j = taken[0]
@@ -197,6 +187,34 @@ def _of_mapping(
             raise ValueError(msg)
         label[at] = g
     return Groups(titles, label)
+
+
+def set_members(
+    groups: Mapping[str, Sequence[object]], n_features: int, names: Sequence[str] | None = None
+) -> dict[str, Ints]:
+    """Positions of the features of named sets, each once; a feature may be in several sets.
+
+    Raises
+    ------
+    ValueError, TypeError, KeyError
+        Names that are the same as text, a set without features, a feature that is not there.
+    """
+    place = {} if names is None else {str(name): j for j, name in enumerate(names)}
+    titles = tuple(map(str, groups))
+    if len(set(titles)) < len(titles):
+        msg = f"the names of `groups` must differ as text; got {_listed(titles)}."
+        raise ValueError(msg)
+    found: dict[str, Ints] = {}
+    for title, members in zip(titles, groups.values(), strict=True):
+        if isinstance(members, str) or not isinstance(members, Sequence | np.ndarray | set):
+            msg = f"`groups` {title!r} must list its features; got {members!r}."
+            raise TypeError(msg)
+        if not len(members):
+            msg = f"`groups` {title!r} has no features; leave it out."
+            raise ValueError(msg)
+        at = [_feature(member, place, n_features, title) for member in members]
+        found[title] = np.array(list(dict.fromkeys(at)), dtype=np.int64)
+    return found
 
 
 def _feature(member: object, place: Mapping[str, int], n_features: int, title: str) -> int:

@@ -94,7 +94,7 @@ def confidence_sequence(
     ----------
     units
         Independent numbers of one mean between 0 and ``span``, in the order in which they came,
-        (n,) or (n, F): means over blocks of walks of |q(t_k) - q(t_k-1)|.
+        (n,) or (n, F): means over blocks of walks of ``|q(t_k) - q(t_k-1)|``.
     span
         Their range.
     coverage

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sensx_sc.core.arguments import prepared
+from sensx_sc.core.attribution import at_points
 from sensx_sc.core.preparation import ARRAYS_AN_INPUT, block_size, check_keys
 from sensx_sc.core.sampling import cell_key, endpoints, orders, uniforms
 from sensx_sc.core.walks import place
@@ -162,7 +163,10 @@ def _seconds(x: Floats, run: Run) -> float:
 
     def sweep(samples: int) -> None:
         u = uniforms(options.seed, key, "calibration", 0, samples, n)[:, free]
-        evaluator.sweep(x[0], 0, free, down, up, u)
+        if domain.continuous:
+            evaluator.sweep(x[0], 0, free, down, up, u)
+        else:
+            at_points(x[0], 0, float(q_x[0]), domain, run.deltas, u, evaluator)
 
     def draw(blocks: int) -> None:
         orders(options.seed, key, design, range(blocks), n, domain.leaders)

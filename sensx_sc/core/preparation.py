@@ -12,18 +12,20 @@ import torch
 from sensx_sc.core.arrays import dense
 from sensx_sc.core.calibration import delta_grid
 from sensx_sc.core.checks import check_model, check_names, check_outputs
-from sensx_sc.core.domain import admit, clip, make_domain
+from sensx_sc.core.declared_kinds import check_kinds
+from sensx_sc.core.domain import admit, clip
+from sensx_sc.core.features import settle_features, settle_finer
 from sensx_sc.core.gradients import why_no_gradients
 from sensx_sc.core.group_norms import why_not_comparable
-from sensx_sc.core.groups import make_groups, singletons
 from sensx_sc.core.options import is_whole, require
 from sensx_sc.core.run import Run
 from sensx_sc.core.sampling import cell_key, make_design, uniforms
 from sensx_sc.core.trial import ready_model, trial_inputs
 from sensx_sc.core.walks import place
-from sensx_sc.evaluators.choose import choose_evaluator, for_groups
+from sensx_sc.evaluators.choose import choose_evaluator
 from sensx_sc.evaluators.full_precision import full_precision
 from sensx_sc.evaluators.gradient.gradients import Gradients
+from sensx_sc.evaluators.grouped import GroupedEvaluator
 from sensx_sc.evaluators.reduced_precision import reduced_precision
 from sensx_sc.logger import logger
 from sensx_sc.models.held import HoldsCovariates
@@ -33,18 +35,20 @@ from sensx_sc.settings import settings
 from sensx_sc.words import OUT_OF_DOMAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import ArrayLike
 
     from sensx_sc.core.arrays import Floats, Rows
     from sensx_sc.core.domain import Domain
-    from sensx_sc.core.groups import Grouping, Groups
+    from sensx_sc.core.groups import Grouping
+    from sensx_sc.core.kinds import Kinds
     from sensx_sc.core.options import Options
+    from sensx_sc.core.sets import Partition
     from sensx_sc.evaluators.protocol import Evaluator
     from sensx_sc.models.model import Model
     from sensx_sc.models.qoi import Qoi, Response
-    from sensx_sc.words import DesignName, GroupNorm, OutOfDomain, Precision
+    from sensx_sc.words import DesignName, GroupNorm, OutOfDomain, Overlap, Precision, Ungrouped
 
 _N_PROBES = 6
 _MOST_LOOKED_AT = 32
@@ -72,17 +76,24 @@ def prepare(
     batch_size: int | str,
     device: str | torch.device,
     options: Options,
-    groups: Grouping | None = None,
+    groups: Grouping | Partition | None = None,
     group_norm: GroupNorm = "l2",
+    overlap: Overlap = "share",
+    ungrouped: Ungrouped = "hold",
     within: Grouping | str | None = None,
     within_top: int = 1,
+    kinds: Kinds | Mapping[str, str] | ArrayLike | None = None,
+    levels: Mapping[Any, ArrayLike] | None = None,
+    blocks: Mapping[str, Sequence[object]] | None = None,
+    hold: bool = True,
     mark: bool = False,
     respond: Callable[[Response], Response] | None = None,
 ) -> Run:
     """Check everything that can be checked before the work, on all rows that will be explained.
 
     With ``mark``, inputs on which the model fails are no reason to stop, unless it fails on all
-    that it is tried on.
+    that it is tried on. With ``hold``, what a model reads beside features keeps its values; else
+    the mask says what of it walks.
     """
     n = rows.shape[1]
     labels = None if names is None else tuple(map(str, names))
@@ -101,15 +112,31 @@ def prepare(
             f"`n_walks` {n_walks} gives {plan.n_blocks}."
         )
         raise ValueError(msg)
-    partition = None
-    if groups is not None:
-        partition = make_groups(groups, n, names=labels, norm=group_norm)
-    domain = make_domain(lower, upper, n, mask=mask, names=labels, groups=partition)
-    fine = _finer(within, within_top, domain, labels)
+    domain, sets = settle_features(
+        n,
+        lower,
+        upper,
+        names=labels,
+        mask=mask,
+        groups=groups,
+        group_norm=group_norm,
+        overlap=overlap,
+        ungrouped=ungrouped,
+        kinds=kinds,
+        levels=levels,
+        blocks=blocks,
+    )
+    if sets is not None and options.top_k is not None:
+        msg = (
+            "`top_k` races for single groups; these sets overlap and are put together from parts. "
+            "Leave `top_k` out, or report the parts with overlap='atoms'."
+        )
+        raise ValueError(msg)
+    fine = settle_finer(within, within_top, domain, labels)
     device = settings.device if device == "auto" else device
     ready = ready_model(model, rows, domain, device, mark=mark)
     check_names(labels, ready.feature_names)
-    domain = _hold(domain, ready)
+    domain = _hold(domain, ready) if hold else domain
     if isinstance(ready, ChecksRows):
         ready.check_rows(dense(rows[:_N_CHECKED]))
     if isinstance(ready, Announces):
@@ -121,6 +148,8 @@ def prepare(
         raise ValueError(msg)
     response = make_response(ready, qoi)
     response = response if respond is None else respond(response)
+    if domain.kinds is not None and not domain.continuous:
+        check_kinds(rows, domain.kinds, domain.tested, labels)
     domain = admit(rows, domain, out_of_domain=out_of_domain, names=labels)
     trial = clip(dense(rows[tried]), domain)
     _warn_of_sizes(rows, domain)
@@ -129,7 +158,9 @@ def prepare(
     evaluator = next(iter(evaluators.values()))
     at = check_model(trial, domain, evaluator, seed=options.seed, mark=mark)
     check_outputs(response.model, at)
-    reduced = reduced_precision(response.model, probes[:1], at)
+    # Outputs for whole numbers may be exact in a coarse type by chance.
+    told = at if domain.continuous else at[:0]
+    reduced = reduced_precision(response.model, probes[:1], told)
     if reduced is not None:
         logger.warning(
             "sensx: %s computes in %s inside, so its response is only known to about %.1g of its "
@@ -158,39 +189,15 @@ def prepare(
         fine,
         int(within_top),
         reduced,
+        sets,
     )
-
-
-def _finer(
-    within: Grouping | str | None, top: int, domain: Domain, labels: tuple[str, ...] | None
-) -> Groups | None:
-    """The partition that top groups are taken apart into."""
-    if within is None:
-        return None
-    if domain.groups is None:
-        msg = "`within` needs `groups`: it says what the top groups are taken apart into."
-        raise ValueError(msg)
-    require(is_whole(top) and top >= 1, "within_top", top, "a whole number of at least 1")
-    n = domain.n_features
-    if isinstance(within, str):
-        require(within == "features", "within", within, "'features' or a partition of them")
-        return singletons(n, labels)
-    fine = make_groups(within, n, names=labels)
-    left = np.flatnonzero(domain.tested & (fine.label < 0))
-    if left.size:
-        msg = (
-            f"`within` must have a group for every feature that is in one of `groups`; "
-            f"{left.size} have none, the first is feature {left[0]}."
-        )
-        raise ValueError(msg)
-    return fine
 
 
 def _warn_of_sizes(rows: Rows, domain: Domain) -> None:
     if domain.groups is None:
         return
     some = clip(dense(rows[:_MOST_LOOKED_AT]), domain)
-    why = why_not_comparable(domain.groups, some, domain.lower, domain.upper)
+    why = why_not_comparable(domain.groups, some, domain.lower, domain.upper, domain.kinds)
     if why is not None:
         warnings.warn(why, UserWarning, stacklevel=4)
 
@@ -229,10 +236,9 @@ def _evaluators(
         together = _rows(batch_size, probes.shape[1] * dtype.itemsize)
         if made and not _runs(response, name, probes[:1]):
             continue
-        made[name], reason = found = choose_evaluator(response, dtype, together, probes)
+        made[name], reason = choose_evaluator(response, dtype, together, probes)
         if domain.groups is not None:
-            label = domain.groups.label
-            made[name], reason = for_groups(*found, response, together, label)
+            made[name] = GroupedEvaluator(made[name], domain.groups.label)
         why = why or reason
     return made, why
 

@@ -16,6 +16,7 @@ from scipy.special import digamma, polygamma
 from scipy.stats import f as fisher
 from scipy.stats import t as student
 
+from sensx_sc.core.domain import typical_lengths
 from sensx_sc.core.sampling import MIN_BLOCKS
 from sensx_sc.core.statistics import ranks
 from sensx_sc.core.walks import walk, walk_chosen
@@ -219,11 +220,7 @@ def _largest(walker: Walker, domain: Domain, wanted: Race, alive: Bools) -> Floa
     low, high = walker.envelope
     size = np.full(domain.n_steps, max(high - low, 0.0))
     if wanted.rank_by == "value":
-        down, up = domain.reach(walker.x, walker.delta_star)
-        step = np.divide(
-            down**2 + up**2, 2 * (down + up), where=down + up > 0, out=np.zeros(len(up))
-        )
-        length = domain.lengths(step[None])[0]
+        length = typical_lengths(domain, walker.x, walker.delta_star)
         np.divide(size, length, where=length > 0, out=size)
     return np.where(alive, size, 0.0)
 

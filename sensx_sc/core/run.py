@@ -12,11 +12,12 @@ from sensx_sc.core.group_norms import summed
 from sensx_sc.models.held import HoldsCovariates
 
 if TYPE_CHECKING:
-    from sensx_sc.core.arrays import Bools, Floats
+    from sensx_sc.core.arrays import Bools, Floats, Ints
     from sensx_sc.core.domain import Domain
     from sensx_sc.core.groups import Groups
     from sensx_sc.core.options import Options
     from sensx_sc.core.sampling import Design
+    from sensx_sc.core.sets import Sets
     from sensx_sc.evaluators.gradient.gradients import Gradients
     from sensx_sc.evaluators.protocol import Evaluator
     from sensx_sc.evaluators.reduced_precision import Reduced
@@ -47,6 +48,7 @@ class Run:
     within: Groups | None = None
     within_top: int = 1
     reduced: Reduced | None = None
+    sets: Sets | None = None
 
     @property
     def n_features(self) -> int:
@@ -58,12 +60,34 @@ class Run:
     @property
     def n_places(self) -> int:
         """Columns of the results."""
-        return self.domain.n_places + (0 if self.within is None else len(self.within.names))
+        return self.n_coarse + (0 if self.within is None else len(self.within.names))
+
+    @property
+    def n_coarse(self) -> int:
+        """Columns of the results of features, groups or sets: those of finer groups follow."""
+        return self.domain.n_places if self.sets is None else len(self.sets.names)
+
+    @property
+    def place_names(self) -> tuple[str, ...] | None:
+        """Names of the columns of groups or sets; None where each feature changes alone."""
+        if self.sets is not None:
+            return self.sets.names
+        return None if self.domain.groups is None else self.domain.groups.names
 
     @property
     def partitions(self) -> list[Groups]:
         """Groups of features, and what the top ones are taken apart into."""
         return [part for part in (self.domain.groups, self.within) if part is not None]
+
+    def grouping(self, n: int) -> Ints:
+        """What tells one grouping of the first n features from another, as one array."""
+        parts = [part.label[:n] for part in self.partitions]
+        if self.sets is not None:
+            share = self.sets.share
+            parts += [part.astype(np.int64) for part in (share.indptr, share.indices)]
+        if self.domain.kinds is not None:
+            parts.append(self.domain.kinds.fingerprint(n))
+        return np.concatenate([np.empty(0, np.int64), *parts])
 
     def present(self, x: Floats) -> Bools:
         """Whether features of inputs, or any of a group, are above their lower bounds, (C, P)."""
@@ -74,6 +98,8 @@ class Run:
         for part in self.partitions:
             inside = part.label >= 0
             found.append(summed(above[:, inside], part.label[inside], len(part.names)))
+        if self.sets is not None:
+            found[0] = self.sets.any_of(found[0])
         return np.concatenate(found, axis=1)
 
     @property
@@ -82,8 +108,8 @@ class Run:
         if self.within is None:
             return 0
         share = min(1.0, self.within_top / self.domain.n_steps)
-        steps = self.domain.n_steps + math.ceil(share * len(self.within.names))
-        return self.design.n_walks * steps
+        finest = len(np.unique(self.within.label[self.domain.free]))
+        return self.design.n_walks * (self.domain.n_steps + math.ceil(share * finest))
 
     @property
     def evaluations(self) -> int:
@@ -108,9 +134,11 @@ class Run:
             "until_stable": self.until_stable,
             "n_features": self.n_features,
             "n_tested": len(self.domain.free),
-            "n_groups": None if groups is None else len(groups.names),
+            "n_groups": None if groups is None else self.n_coarse,
             "group_norm": None if groups is None else groups.norm,
+            "overlap": None if self.sets is None else self.sets.rule,
             "within_top": None if self.within is None else self.within_top,
+            "kinds": None if self.domain.kinds is None else self.domain.kinds.counted(),
             "out_of_domain": self.out_of_domain,
             "evaluator": next(iter(self.evaluators.values())).name,
             "rows_a_batch": rows,

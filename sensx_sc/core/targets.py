@@ -11,7 +11,7 @@ from sensx_sc.core.explain import explain_blocks
 from sensx_sc.core.explanation import joined
 from sensx_sc.core.preparation import block_size, check_keys, outputs
 from sensx_sc.core.progress import progress_bar
-from sensx_sc.models.qoi import resolve_target
+from sensx_sc.models.qoi import output_names, resolve_target
 from sensx_sc.models.shared_response import Memory, SharedResponse
 from sensx_sc.settings import settings
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from sensx_sc.core.arrays import Floats, Ints, Rows
+    from sensx_sc.core.arrays import Floats, Rows
     from sensx_sc.core.explanation import Explanation
     from sensx_sc.core.run import Run
     from sensx_sc.models.qoi import Response
@@ -31,7 +31,7 @@ _SHARE = 1 / 8  # of the memory budget: responses to the rows of one input
 def explain_targets(
     X: Rows,
     model: Any,
-    targets: Sequence[str | int],
+    targets: Sequence[str | int] | None = None,
     *,
     lower: ArrayLike,
     upper: ArrayLike,
@@ -48,7 +48,7 @@ def explain_targets(
     X, model, lower, upper
         As in :func:`explain`.
     targets
-        Names or numbers of outputs.
+        Names or numbers of outputs; None: all.
     how
         Any other argument of :func:`explain` but ``target``; ``qoi`` is no function.
 
@@ -83,12 +83,12 @@ def explain_targets(
     index = each_target(targets, run, at)
     memory.targets = np.array(sorted(index.values()), dtype=np.int64)
     found: dict[str, list[Explanation]] = {name: [] for name in index}
-    _, output_names = resolve_target(next(iter(index.values())), run.response, at)
+    names = output_names(run.response.model, at.shape[1])
     n = rows.shape[0]
     with progress_bar(n * len(index), run.evaluations, rest.get("progress")) as shown:
         # Input by input, so that all targets of one find what was evaluated for the first.
         streams = [
-            explain_blocks(rows, np.full(n, k), output_names, keys, run, 1, advance=shown.advance)
+            explain_blocks(rows, np.full(n, k), names, keys, run, 1, advance=shown.advance)
             for k in index.values()
         ]
         for of_each in zip(*streams, strict=True):
@@ -110,21 +110,24 @@ def shared(memory: Memory) -> Any:
     return respond
 
 
-def each_target(targets: Sequence[str | int], run: Run, at: Floats) -> dict[str, int]:
-    """Number of each target, by its name, in the order asked for.
+def each_target(targets: Sequence[str | int] | None, run: Run, at: Floats) -> dict[str, int]:
+    """Number of each target, by its name, in the order asked for; None: of every output.
 
     Raises
     ------
     ValueError, TypeError, KeyError
         No targets, one twice, or one that is not there.
     """
+    if targets is None:
+        names = output_names(run.response.model, at.shape[1])
+        return {name: k for k, name in enumerate(names)}
     if isinstance(targets, str | int) or not len(targets):
         msg = f"`targets` must be names or numbers of at least one output; got {targets!r}."
         raise TypeError(msg)
     index: dict[str, int] = {}
     for target in targets:
-        found: tuple[Ints, tuple[str, ...]] = resolve_target(target, run.response, at[:1])
-        k, names = int(found[0][0]), found[1]
+        chosen, names = resolve_target(target, run.response, at[:1])
+        k = int(chosen[0])
         if k in index.values():
             msg = f"`targets` holds {names[k]!r} more than once."
             raise ValueError(msg)

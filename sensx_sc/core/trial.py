@@ -120,8 +120,9 @@ def try_model(model: Model, example: Floats) -> Floats:
     except (ValueError, TypeError):
         raise
     except Exception as error:
+        notes = "".join(f" {note}" for note in getattr(error, "__notes__", ()))
         msg = (
             f"the model ({model.name}) failed on rows of {example.shape[1]} features: "
-            f"{type(error).__name__}: {error}. Does it take that many?"
+            f"{type(error).__name__}: {str(error).rstrip('.')}. Does it take that many?{notes}"
         )
         raise ValueError(msg) from error

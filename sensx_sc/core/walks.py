@@ -131,7 +131,7 @@ def walk(
         np.put_along_axis(dq, drawn.order, dq_in_order, axis=1)
         tolerance = np.array([walkers[task.walker].tolerance for task in batch])
         _check_ends(q[:, -1], drawn, free, tolerance, evaluator)
-        dx = domain.lengths(drawn.end - drawn.start[drawn.cell])
+        dx = domain.lengths(drawn.start[drawn.cell], drawn.end)
         return [
             _Steps(task.walker, dq[part], dx[part], q[part, -1], _not_finite(q[part]))
             for task, part in zip(batch, drawn.parts, strict=True)
@@ -175,10 +175,10 @@ def walk_chosen(
         drawn = _draw([task], walkers, evaluator, domain, design, seed, min_step)
         at = chosen[task.walker]
         dq = evaluator.steps(drawn.x, drawn.target, drawn.cell, free, drawn.end, drawn.order, at)
-        if domain.groups is None:
+        if domain.groups is None and domain.kinds is None:
             dx = drawn.end[:, at] - drawn.start[drawn.cell][:, at]
         else:
-            dx = domain.lengths(drawn.end - drawn.start[drawn.cell])[:, at]
+            dx = domain.lengths(drawn.start[drawn.cell], drawn.end)[:, at]
         return _Steps(task.walker, dq, dx, np.empty(0), _not_finite(dq))
 
     for steps in in_order(work, tasks, parallel=evaluator.parallel):
@@ -302,7 +302,8 @@ def place(u: Floats, x: Floats, domain: Domain, delta: float, min_step: float = 
     """Points of a neighbourhood from fractions: uniform fractions give uniform points.
 
     With ``min_step`` rho > 0, uniform on what remains without the steps shorter than rho times
-    the full step delta r: the fractions run over the two remaining parts.
+    the full step delta r: the fractions run over the two remaining parts. Features that are not
+    continuous end at values that they take.
 
     Parameters
     ----------
@@ -315,6 +316,14 @@ def place(u: Floats, x: Floats, domain: Domain, delta: float, min_step: float = 
     -------
     Values of the tested features, (..., F).
     """
+    if domain.kinds is None:
+        return _placed(u, x, domain, delta, min_step)
+    moved = _placed(u, x, domain, delta, min_step)
+    return domain.kinds.place(moved, u, x, domain.free, delta)
+
+
+def _placed(u: Floats, x: Floats, domain: Domain, delta: float, min_step: float) -> Floats:
+    """Where continuous features end."""
     down, up = domain.reach(x, delta)
     centre = x[domain.free]
     if min_step == 0.0:

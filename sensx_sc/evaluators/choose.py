@@ -12,24 +12,27 @@ from sensx_sc.evaluators.columnwise import ColumnwiseEvaluator
 from sensx_sc.evaluators.dense import DenseEvaluator
 from sensx_sc.evaluators.full_precision import full_precision
 from sensx_sc.evaluators.graph.columns import NoStemError
+from sensx_sc.evaluators.graph.composed import composed
+from sensx_sc.evaluators.graph.onnx_graph import onnx_module
 from sensx_sc.evaluators.graph.sklearn_linear import as_module
 from sensx_sc.evaluators.graph.sklearn_parts import Untranslatable
 from sensx_sc.evaluators.graph.trace import find_stem
-from sensx_sc.evaluators.grouped import GroupedEvaluator
 from sensx_sc.evaluators.routed import RoutedEvaluator
 from sensx_sc.evaluators.stem.evaluator import StemEvaluator
 from sensx_sc.evaluators.trees.evaluator import tree_evaluator
 from sensx_sc.evaluators.trees.pipeline import pipeline_evaluator
 from sensx_sc.models.by_name import ByName
+from sensx_sc.models.chain import Chain
 from sensx_sc.models.lightgbm_booster import LightGBMBooster
 from sensx_sc.models.model import InTorch
 from sensx_sc.models.one_vs_rest import OneVsRest
+from sensx_sc.models.onnx import Onnx
 from sensx_sc.models.sklearn_estimator import SklearnModel
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from sensx_sc.evaluators.protocol import Evaluator, Floats, Ints
+    from sensx_sc.evaluators.protocol import Evaluator, Floats
     from sensx_sc.evaluators.stem.stem import Stem
     from sensx_sc.models.qoi import Response
 
@@ -87,31 +90,6 @@ def choose_evaluator(
     return StemEvaluator(response, dtype, rows, stem), why
 
 
-def for_groups(
-    evaluator: Evaluator,
-    why: str,
-    response: Response,
-    rows: int,
-    label: Ints,
-) -> tuple[GroupedEvaluator, str]:
-    """The evaluator for features that change in groups, and why.
-
-    Parameters
-    ----------
-    evaluator, why
-        What :func:`choose_evaluator` found: it still serves the calibration.
-    rows
-        Rows that the model is given at once.
-    label
-        Group of each feature, (n,).
-    """
-    if type(evaluator) is DenseEvaluator:
-        return GroupedEvaluator(evaluator, evaluator, label), why
-    dense = DenseEvaluator(response, evaluator.dtype, rows)
-    why = f"row by row along walks, whose steps move whole groups; else {why}"
-    return GroupedEvaluator(dense, evaluator, label), why
-
-
 def _stem(response: Response, dense: DenseEvaluator, probes: Floats) -> Stem:
     dtype = torch.float32 if dense.dtype == np.float32 else torch.float64
     device = response.model.device(dtype)
@@ -135,6 +113,10 @@ def _module(response: Response, dtype: torch.dtype) -> nn.Module:
     model = response.model
     if isinstance(model, InTorch):
         return model.module(dtype)
+    if isinstance(model, Chain):
+        return composed(model, dtype)
+    if isinstance(model, Onnx):
+        return onnx_module(model, dtype).to(model.device(dtype))
     if isinstance(model, SklearnModel):
         try:
             return as_module(model)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sensx_sc.evaluators.dead import skip_dead
+from sensx_sc.evaluators.dead import skip_dead, skip_dead_groups
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -159,6 +159,51 @@ class ColumnwiseEvaluator:
         ends = self._ends(x, cell, free, read, endpoint)
         at = position[chosen[wanted]]
         change[:, wanted] = self.inner.steps(self._rows(x), target, cell, own, ends, of_own, at)
+        return change
+
+    def group_walks(
+        self,
+        x: Floats,
+        target: Ints,
+        q_x: Floats,
+        cell: Ints,
+        free: Ints,
+        endpoint: Floats,
+        order: Ints,
+        member: Ints,
+    ) -> Floats:
+        def live_walks(features: Ints, end: Floats, steps: Ints, group: Ints) -> Floats:
+            read, own = self._own(features)
+            ends = self._ends(x, cell, features, read, end)
+            rows = self._rows(x)
+            return self.inner.group_walks(rows, target, q_x, cell, own, ends, steps, group[read])
+
+        read = self._read(free)
+        return skip_dead_groups(read, q_x, cell, free, endpoint, order, member, live_walks)
+
+    def group_steps(
+        self,
+        x: Floats,
+        target: Ints,
+        cell: Ints,
+        free: Ints,
+        endpoint: Floats,
+        order: Ints,
+        member: Ints,
+        chosen: Ints,
+    ) -> Floats:
+        change = np.zeros((len(order), len(chosen)))
+        read, own = self._own(free)
+        of_group = np.bincount(member[read], minlength=order.shape[1]) > 0
+        wanted = of_group[chosen]
+        if not wanted.any():
+            return change
+        number = np.cumsum(of_group) - 1
+        of_own = number[order[of_group[order]]].reshape(len(order), -1)
+        ends = self._ends(x, cell, free, read, endpoint)
+        groups = (number[member[read]], number[chosen[wanted]])
+        rows = self._rows(x)
+        change[:, wanted] = self.inner.group_steps(rows, target, cell, own, ends, of_own, *groups)
         return change
 
     def one_at_a_time(

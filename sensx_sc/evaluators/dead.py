@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     LiveWalks = Callable[[Ints, Floats, Ints], Floats]
     """Features, endpoints and order of the live steps -> q after each of them."""
 
+    LiveGroupWalks = Callable[[Ints, Floats, Ints, Ints], Floats]
+    """The same, and the group of each feature."""
+
 
 def skip_dead(
     live: NDArray[np.bool_],
@@ -47,9 +50,46 @@ def skip_dead(
     start = q_x[cell][:, None]
     if not live.any():
         return np.repeat(start, len(free), axis=1)
-    position = np.cumsum(live) - 1
-    met = live[order]
-    of_live = position[order[met]].reshape(len(order), -1)
+    of_live, met = _without(live, order)
     q_live = walks(free[live], endpoint[:, live], of_live)
     states = np.concatenate([start, q_live], axis=1)
     return np.take_along_axis(states, np.cumsum(met, axis=1), axis=1)
+
+
+def skip_dead_groups(
+    live: NDArray[np.bool_],
+    q_x: Floats,
+    cell: Ints,
+    free: Ints,
+    endpoint: Floats,
+    order: Ints,
+    member: Ints,
+    walks: LiveGroupWalks,
+) -> Floats:
+    """The same for walks whose steps move groups: one is live if any of its features is.
+
+    Parameters
+    ----------
+    member
+        The group of each feature, (F,): positions that ``order`` (W, G) puts in order.
+    walks
+        Evaluates the steps of live groups, of which it is told the live features.
+    """
+    if live.all():
+        return walks(free, endpoint, order, member)
+    start = q_x[cell][:, None]
+    if not live.any():
+        return np.repeat(start, order.shape[1], axis=1)
+    of_group = np.bincount(member, weights=live, minlength=order.shape[1]) > 0
+    of_live, met = _without(of_group, order)
+    number = np.cumsum(of_group) - 1
+    q_live = walks(free[live], endpoint[:, live], of_live, number[member[live]])
+    states = np.concatenate([start, q_live], axis=1)
+    return np.take_along_axis(states, np.cumsum(met, axis=1), axis=1)
+
+
+def _without(live: NDArray[np.bool_], order: Ints) -> tuple[Ints, NDArray[np.bool_]]:
+    """Orders of what is live alone, renumbered; and which steps of the orders those are."""
+    position = np.cumsum(live) - 1
+    met = live[order]
+    return position[order[met]].reshape(len(order), -1), met

@@ -163,6 +163,34 @@ class DenseEvaluator:
         position = inverse(order)
         return self.change(position[:, chosen], x, target, cell, free, endpoint, position)
 
+    def group_walks(
+        self,
+        x: Floats,
+        target: Ints,
+        q_x: Floats,
+        cell: Ints,
+        free: Ints,
+        endpoint: Floats,
+        order: Ints,
+        member: Ints,
+    ) -> Floats:
+        taken = np.broadcast_to(np.arange(1, order.shape[1] + 1), order.shape)
+        return self.after(taken, x, target, cell, free, endpoint, inverse(order)[:, member])
+
+    def group_steps(
+        self,
+        x: Floats,
+        target: Ints,
+        cell: Ints,
+        free: Ints,
+        endpoint: Floats,
+        order: Ints,
+        member: Ints,
+        chosen: Ints,
+    ) -> Floats:
+        turn = inverse(order)
+        return self.change(turn[:, chosen], x, target, cell, free, endpoint, turn[:, member])
+
     def one_at_a_time(
         self, x: Floats, target: Ints, cell: Ints, features: Ints, values: Floats
     ) -> Floats:

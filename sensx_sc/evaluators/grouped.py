@@ -6,42 +6,42 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sensx_sc.evaluators.dense import inverse
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sensx_sc.evaluators.dense import DenseEvaluator
     from sensx_sc.evaluators.protocol import Evaluator, Floats, Ints
+
+_WALK_BYTES = 2**25  # endpoints of the walks of a batch
 
 
 class GroupedEvaluator:
-    """Walks whose steps move groups of features, by complete rows; all else as without groups.
+    """Walks whose steps move groups of features; all else as without groups.
 
     In the arguments of :meth:`walks` and :meth:`steps` an order is one of groups: positions into
     the groups that hold any of the features ``free``, ascending.
 
     Parameters
     ----------
-    dense
-        Evaluates walks.
     inner
-        Evaluates everything else: neighbourhoods do not know groups.
+        Evaluates the model.
     label
         Group of each feature, (n,); -1 for features that never change.
     """
 
-    parallel = False
+    def __init__(self, inner: Evaluator, label: Ints) -> None:
+        self.inner, self.label = inner, label
+        self.dtype = inner.dtype
+        self.parallel = inner.parallel
+        self.name = inner.name
 
-    def __init__(self, dense: DenseEvaluator, inner: Evaluator, label: Ints) -> None:
-        self.dense, self.inner, self.label = dense, inner, label
-        self.dtype = dense.dtype
-        self.rows = dense.rows
-        self.name = "dense" if inner.name == "dense" else f"{inner.name}/dense"
+    @property
+    def rows(self) -> int:
+        """Rows of one call: an evaluator makes them fewer where memory runs out."""
+        return self.inner.rows
 
     def regrouped(self, label: Ints) -> GroupedEvaluator:
         """The same for other groups of the features."""
-        return GroupedEvaluator(self.dense, self.inner, label)
+        return GroupedEvaluator(self.inner, label)
 
     def _member(self, free: Ints) -> Ints:
         """Which of the groups that are met each feature is in, (F,)."""
@@ -65,11 +65,14 @@ class GroupedEvaluator:
         return np.bincount(self._member(free), weights=read) > 0
 
     def complete_rows(self, free: Ints, n_walks: int, n_points: int) -> int:
-        n_steps = len(np.unique(self.label[free]))
-        return n_walks * (n_steps + 1) + self.inner.complete_rows(free, 0, n_points)
+        # A feature stands for its group: one that is read, if any is.
+        by_group = np.lexsort((~self.inner.alive(free), self.label[free]))
+        _, first = np.unique(self.label[free][by_group], return_index=True)
+        return self.inner.complete_rows(np.sort(free[by_group[first]]), n_walks, n_points)
 
     def walks_together(self, n_steps: int) -> int:
-        return self.dense.walks_together(n_steps)
+        n_moved = max(int(np.count_nonzero(self.label >= 0)), 1)
+        return max(1, min(self.inner.walks_together(n_steps), _WALK_BYTES // (8 * n_moved)))
 
     def walks(
         self,
@@ -82,9 +85,11 @@ class GroupedEvaluator:
         order: Ints,
     ) -> Floats:
         """Q after each group of the order has changed, (W, G)."""
-        taken = np.broadcast_to(np.arange(1, order.shape[1] + 1), order.shape)
-        position = inverse(order)[:, self._member(free)]
-        return self.dense.after(taken, x, target, cell, free, endpoint, position)
+        member = self._member(free)
+        if len(free) == order.shape[1]:
+            own = np.argsort(member)[order]
+            return self.inner.walks(x, target, q_x, cell, free, endpoint, own)
+        return self.inner.group_walks(x, target, q_x, cell, free, endpoint, order, member)
 
     def steps(
         self,
@@ -97,9 +102,39 @@ class GroupedEvaluator:
         chosen: Ints,
     ) -> Floats:
         """Change of q at the steps of some groups, (W, U)."""
-        turn = inverse(order)
-        position = turn[:, self._member(free)]
-        return self.dense.change(turn[:, chosen], x, target, cell, free, endpoint, position)
+        member = self._member(free)
+        if len(free) == order.shape[1]:
+            leader = np.argsort(member)
+            how = (leader[order], leader[chosen])
+            return self.inner.steps(x, target, cell, free, endpoint, *how)
+        return self.inner.group_steps(x, target, cell, free, endpoint, order, member, chosen)
+
+    def group_walks(
+        self,
+        x: Floats,
+        target: Ints,
+        q_x: Floats,
+        cell: Ints,
+        free: Ints,
+        endpoint: Floats,
+        order: Ints,
+        member: Ints,
+    ) -> Floats:
+        """Q along walks of other groups than these."""
+        return self.inner.group_walks(x, target, q_x, cell, free, endpoint, order, member)
+
+    def group_steps(
+        self,
+        x: Floats,
+        target: Ints,
+        cell: Ints,
+        free: Ints,
+        endpoint: Floats,
+        order: Ints,
+        member: Ints,
+        chosen: Ints,
+    ) -> Floats:
+        return self.inner.group_steps(x, target, cell, free, endpoint, order, member, chosen)
 
     def one_at_a_time(
         self, x: Floats, target: Ints, cell: Ints, features: Ints, values: Floats

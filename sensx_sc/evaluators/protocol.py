@@ -135,6 +135,46 @@ class Evaluator(Protocol):
         """
         ...
 
+    def group_walks(
+        self,
+        x: Floats,
+        target: Ints,
+        q_x: Floats,
+        cell: Ints,
+        free: Ints,
+        endpoint: Floats,
+        order: Ints,
+        member: Ints,
+    ) -> Floats:
+        """Q after each step of W walks whose steps move G groups of features.
+
+        Parameters
+        ----------
+        order
+            The groups in the order in which they change, (W, G).
+        member
+            The group of each of the features ``free``, (F,); each group has one.
+
+        Returns
+        -------
+        (W, G)
+        """
+        ...
+
+    def group_steps(
+        self,
+        x: Floats,
+        target: Ints,
+        cell: Ints,
+        free: Ints,
+        endpoint: Floats,
+        order: Ints,
+        member: Ints,
+        chosen: Ints,
+    ) -> Floats:
+        """Change of q at the steps of some groups ``chosen``, (W, U)."""
+        ...
+
     def one_at_a_time(
         self, x: Floats, target: Ints, cell: Ints, features: Ints, values: Floats
     ) -> Floats:

@@ -46,8 +46,9 @@ class Reduced:
 def reduced_precision(model: Model, row: Floats, outputs: Floats) -> Reduced | None:
     """The coarsest type that a model computes in, if it is coarser than that of its rows.
 
-    What torch does while the model is called is watched; of models that do not use torch only
-    outputs are looked at, which show a half type if they are in one.
+    What torch does while the model is called is watched; models that do not use torch may say what
+    they compute in (``computes_in``), else only outputs are looked at, which show a half type if
+    they are in one.
 
     Parameters
     ----------
@@ -64,14 +65,15 @@ def reduced_precision(model: Model, row: Floats, outputs: Floats) -> Reduced | N
     given = torch.as_tensor(row, dtype=dtype, device=model.device(dtype))
     watch = _Watch()
     # What a model may raise is dealt with where it is asked in earnest.
+    inner = getattr(model, "inner", model)
     try:
-        if isinstance(model, InTorch):
-            model.module(dtype)  # a copy that is converted before anyone looks
+        if isinstance(inner, InTorch):
+            inner.module(dtype)  # a copy that is converted before anyone looks
         with full_precision(), watch:
             model.outputs(given)
     except Exception:  # noqa: BLE001
         return None
-    seen = watch.seen | _short(outputs)
+    seen = watch.seen | _short(outputs) | set(getattr(inner, "computes_in", ()))
     if not seen:
         return None
     name = max(seen, key=lambda found: _GRAIN.get(found, 1.0))

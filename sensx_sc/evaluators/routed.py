@@ -99,6 +99,42 @@ class RoutedEvaluator:
             )
         return change
 
+    def group_walks(
+        self,
+        x: Floats,
+        target: Ints,
+        q_x: Floats,
+        cell: Ints,
+        free: Ints,
+        endpoint: Floats,
+        order: Ints,
+        member: Ints,
+    ) -> Floats:
+        q = np.empty(order.shape)
+        for one, walks in self._routes(target[cell]):
+            q[walks] = one.group_walks(
+                x, target, q_x, cell[walks], free, endpoint[walks], order[walks], member
+            )
+        return q
+
+    def group_steps(
+        self,
+        x: Floats,
+        target: Ints,
+        cell: Ints,
+        free: Ints,
+        endpoint: Floats,
+        order: Ints,
+        member: Ints,
+        chosen: Ints,
+    ) -> Floats:
+        change = np.empty((len(order), len(chosen)))
+        for one, walks in self._routes(target[cell]):
+            change[walks] = one.group_steps(
+                x, target, cell[walks], free, endpoint[walks], order[walks], member, chosen
+            )
+        return change
+
     def one_at_a_time(
         self, x: Floats, target: Ints, cell: Ints, features: Ints, values: Floats
     ) -> Floats:

@@ -9,16 +9,19 @@ import numpy as np
 from sensx_sc.get._stored import (
     BLOCK_BYTES,
     check_stored,
-    place_of_arrays,
     read_values,
     source_key,
-    stored_statistics,
 )
-from sensx_sc.slots import sanitised
+from sensx_sc.slots import COLUMNS, COVARIATES, GENES, GROUPS, WITHIN, sanitised
+from sensx_sc.words import STATISTICS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import xarray as xr
     from anndata import AnnData
+
+    from sensx_sc.slots import Spot
 
 PERCENTILES = (1.0, 99.0)
 
@@ -46,7 +49,9 @@ def explanation(adata: AnnData, key: str = "sensx") -> xr.Dataset:
     - ``lower``, ``upper``, (var,), and ``bounds``, (var, bound): the domain.
 
     With ``tl.sensx(..., obsm=...)`` the arrays come from ``.obsm`` and ``var`` has no names; with
-    ``groups=`` they are (obs, group).
+    ``groups=`` they are (obs, group), and with ``within=`` there are ``value_within`` and so on,
+    (obs, var) or (obs, fine); with ``covariates=`` there are ``value_covariates`` and so on, (obs,
+    covariate).
     ``attrs`` holds the call's parameters, ``noise_floor`` and ``versions`` as plain Python values.
 
     Raises
@@ -68,14 +73,18 @@ def explanation(adata: AnnData, key: str = "sensx") -> xr.Dataset:
 
     prefix = source_key(adata, key)
     stored = check_stored(adata, prefix)
-    where, grouped = place_of_arrays(stored["params"]), "groups" in stored
-    column = "group" if grouped else "var"
-    arrays, names = getattr(adata, where), stored_statistics(adata, prefix, where=where)
-    if f"{prefix}_rank" in arrays:
-        names["rank"] = f"{prefix}_rank"
-    variables: dict[str, Any] = {
-        name: (("obs", column), _dense(arrays[stored_as])) for name, stored_as in names.items()
-    }
+    variables: dict[str, Any] = {}
+    coords: dict[str, Any] = {"obs": adata.obs_names.to_numpy().astype(str)}
+    for spot, column, suffix in _parts(stored):
+        arrays = getattr(adata, spot.attribute)
+        for name in ("value", "rank", *STATISTICS[1:]):
+            if (slot := spot.name(prefix, name)) in arrays:
+                variables[name + suffix] = (("obs", column), _dense(arrays[slot]))
+        if spot in (GROUPS, WITHIN):
+            table = stored["groups" if spot == GROUPS else "groups_within"]
+            coords[column] = table["names"].to_numpy().astype(str)
+        if spot == COVARIATES:
+            coords[column] = np.array([str(key) for key in stored["params"]["covariates"]])
     for name in ("delta_star", "qoi"):
         if f"{prefix}_{name}" in adata.obs:
             variables[name] = ("obs", adata.obs[f"{prefix}_{name}"].to_numpy(dtype=np.float64))
@@ -91,9 +100,6 @@ def explanation(adata: AnnData, key: str = "sensx") -> xr.Dataset:
     )
     for name, column in bounds.items():
         variables[name] = ("var", np.asarray(column, dtype=np.float64))
-    coords: dict[str, Any] = {"obs": adata.obs_names.to_numpy().astype(str)}
-    if grouped:
-        coords["group"] = stored["groups"]["names"].to_numpy().astype(str)
     if stored["params"].get("obsm") is None:
         coords["var"] = adata.var_names.to_numpy().astype(str)
     if len(bounds) == len(sides):
@@ -113,10 +119,22 @@ def explanation(adata: AnnData, key: str = "sensx") -> xr.Dataset:
     return xr.Dataset(variables, coords=coords, attrs=attrs)
 
 
+def _parts(stored: Mapping[str, Any]) -> list[tuple[Spot, str, str]]:
+    """Return where arrays are, the name of their columns, and what follows the names of each."""
+    flat = GENES if stored["params"].get("obsm") is None else COLUMNS
+    if "groups" not in stored:
+        beside = [(COVARIATES, "covariate", "_covariates")]
+        return [(flat, "var", ""), *(beside if "covariates" in stored["params"] else [])]
+    finer = (WITHIN, "fine") if "groups_within" in stored else (flat, "var")
+    return [(GROUPS, "group", ""), (*finer, "_within")]
+
+
 def _dense(array: Any) -> Any:
     """A layer as xarray can hold it: a sparse one block by block, when it is asked for."""
     import dask.array as da
 
+    if hasattr(array, "iloc"):
+        return array.to_numpy()
     lazy = hasattr(array, "dask")
     if not (hasattr(array, "tocoo") or (lazy and hasattr(array._meta, "tocoo"))):
         return array

@@ -7,20 +7,15 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
+from sensx_sc.get._columns import check_statistic, columns_of
 from sensx_sc.get._stored import (
     attributed,
     check_count,
     check_names,
-    check_statistic,
     check_stored,
-    explained_array,
-    layer_prefix,
-    lower_bounds,
     quoted,
-    read_rows,
     read_values,
     stored_rankings,
-    stored_statistics,
 )
 from sensx_sc.words import RANK_BY
 
@@ -40,6 +35,7 @@ def rankings(
     rank_by: Literal["value", "change", "mean"] | None = None,
     presence: Literal["present", "absent"] | None = None,
     n_genes: int | None = None,
+    within: bool = False,
     key: str = "sensx",
 ) -> pd.DataFrame:
     """Return ranked genes as a tidy table, one row a group (or cell) and gene.
@@ -65,14 +61,19 @@ def rankings(
         (or in the cell); ``"absent"``: only the others; None = all tested genes.
     n_genes
         Keep the first `n_genes` of each group or cell; None = all.
+    within
+        Of results with ``groups`` and ``within``: rank what the top groups were taken apart into,
+        in place of the groups. Means are over the cells in which a gene's group was among them
+        (``n_cells``).
     key
         ``key_added`` of the results.
 
     Returns
     -------
     Per group: columns ``group, names, rank, value, value_se, change, mean, presence, n_cells``
-    (means over the group's attributed cells, ``presence`` in [0, 1]). Per cell: columns ``cell,
-    names, rank, value``, each stored statistic of ``mean, std, change, shapley, se, n``, and
+    (means over the group's attributed cells, ``presence`` in [0, 1]). Of results with ``groups`` a
+    row is a set of genes, present where any of them is. Per cell: columns ``cell, names, rank,
+    value``, each stored statistic of ``mean, std, change, shapley, se, n``, and
     ``presence`` (0 or 1). Sorted by group or cell, then ``rank`` (1 = first).
 
     Raises
@@ -110,9 +111,10 @@ def rankings(
             msg = f"{argument}={got!r} is not one of {quoted(allowed)} or None."
             raise ValueError(msg)
     if cells is None:
-        table, by = _group_rows(stored_rankings(adata, key), groups, rank_by), "group"
+        stored = stored_rankings(adata, key, within=within)
+        table, by = _group_rows(stored, groups, rank_by), "group"
     else:
-        table, by = _cell_rows(adata, cells, rank_by, key), "cell"
+        table, by = _cell_rows(adata, cells, rank_by, key, within=within), "cell"
     return _rank(table, by, rank_by, presence, n_genes)
 
 
@@ -135,10 +137,16 @@ def _group_rows(
 
 
 def _cell_rows(
-    adata: AnnData, cells: str | Sequence[str], rank_by: str | None, key: str
+    adata: AnnData,
+    cells: str | Sequence[str],
+    rank_by: str | None,
+    key: str,
+    *,
+    within: bool,
 ) -> pd.DataFrame:
-    """Return one row for each cell and tested gene, from the layers."""
-    prefix = layer_prefix(adata, key)
+    """Return one row for each cell and tested gene (or group), from the stored arrays."""
+    columns = columns_of(adata, key, within=within)
+    prefix = columns.prefix
     names = check_names(cells, adata.obs_names, "cells", "cell")
     rows = np.asarray(adata.obs_names.get_indexer(names), dtype=np.intp)
     bare = ~attributed(adata, prefix)[rows]
@@ -151,24 +159,24 @@ def _cell_rows(
             f"adata.obs[{prefix + '_status'!r}] is resolved, left_censored or unsaturated."
         )
         raise ValueError(msg)
-    layers = stored_statistics(adata, prefix)
     if rank_by is not None:
-        check_statistic(adata, prefix, rank_by, argument="rank_by", allowed=RANK_BY)
-    present = read_rows(explained_array(adata, key), rows) > lower_bounds(adata, prefix)
-    columns = {name: read_values(adata.layers[layer], rows) for name, layer in layers.items()}
-    if rank_by is None and f"{prefix}_rank" in adata.layers:
-        first = read_values(adata.layers[f"{prefix}_rank"], rows)
+        check_statistic(adata, columns, rank_by, argument="rank_by", allowed=RANK_BY)
+    present = columns.presence(adata)(rows)
+    values = {name: read_values(of, rows) for name, of in columns.statistics(adata).items()}
+    stored = columns.rank(adata)
+    if rank_by is None and stored is not None:
+        first = read_values(stored, rows)
     else:
         chosen = rank_by or str(check_stored(adata, prefix)["params"].get("rank_by", "value"))
-        check_statistic(adata, prefix, chosen, argument="rank_by", allowed=RANK_BY)
-        first = _ranks(columns[chosen])
-    tested = ~np.isnan(columns["value"])
+        check_statistic(adata, columns, chosen, argument="rank_by", allowed=RANK_BY)
+        first = _ranks(values[chosen])
+    tested = ~np.isnan(values["value"])
     cell, gene = np.nonzero(tested)
     table = pd.DataFrame({"cell": np.asarray(names, dtype=object)[cell]})
-    table["names"] = adata.var_names.to_numpy()[gene]
+    table["names"] = columns.names.to_numpy()[gene]
     table["rank"] = first[tested].astype(np.int64)
-    for name, values in columns.items():
-        table[name] = values[tested].astype(np.int64 if name == "n" else np.float64)
+    for name, found in values.items():
+        table[name] = found[tested].astype(np.int64 if name == "n" else np.float64)
     table["presence"] = present[tested].astype(np.float64)
     return table.iloc[np.lexsort((table["rank"], cell))].reset_index(drop=True)
 

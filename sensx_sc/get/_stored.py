@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sensx_sc.words import ATTRIBUTED, STATISTICS
+from sensx_sc.words import ATTRIBUTED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,16 +36,25 @@ def check_stored(adata: AnnData, key: str) -> Mapping[str, Any]:
     return stored
 
 
-def stored_rankings(adata: AnnData, key: str) -> pd.DataFrame:
-    """Return ``adata.uns[key]["rankings"]``, which is absent where no cell has an attribution."""
+def stored_rankings(adata: AnnData, key: str, *, within: bool = False) -> pd.DataFrame:
+    """Return ``adata.uns[key]["rankings"]``, which is absent where no cell has an attribution.
+
+    With `within` those of what the top groups were taken apart into.
+    """
     stored = check_stored(adata, key)
+    if within and "rankings_within" not in stored:
+        msg = (
+            f"key={key!r} has no rankings within groups: run sx.tl.sensx with `groups` and "
+            "`within`."
+        )
+        raise KeyError(msg)
     if "rankings" not in stored:
         msg = (
             f"key={key!r} has no rankings, since no cell has an attribution; see "
             f"adata.obs[{key + '_status'!r}]."
         )
         raise ValueError(msg)
-    table: pd.DataFrame = stored["rankings"]
+    table: pd.DataFrame = stored["rankings_within" if within else "rankings"]
     return table
 
 
@@ -65,67 +74,6 @@ def source_key(adata: AnnData, key: str) -> str:
         )
         raise KeyError(msg)
     return prefix
-
-
-def layer_prefix(adata: AnnData, key: str) -> str:
-    """Return :func:`source_key` once it is clear that the values are a layer."""
-    prefix = source_key(adata, key)
-    if prefix in adata.layers:
-        return prefix
-    params = check_stored(adata, key)["params"]
-    obsm = params.get("obsm")
-    if params.get("n_groups") is not None:
-        msg = (
-            f"key={key!r} explains {params['n_groups']} groups of features, so its values are no "
-            f"layer of genes: they are in adata.obsm[{prefix!r}]; sx.get.explanation(adata, "
-            f"{prefix!r}) and the rankings per group of cells work with them."
-        )
-    elif obsm is not None:
-        msg = (
-            f"key={key!r} explains adata.obsm[{str(obsm)!r}], so its values are no layer of genes: "
-            f"they are in adata.obsm[{prefix!r}]; sx.get.explanation(adata, {prefix!r}) and the "
-            f"rankings per group work with them."
-        )
-    else:
-        msg = (
-            f"key={key!r}: adata.layers[{prefix!r}] is gone, though adata.uns[{key!r}] is there; "
-            f"run sx.tl.sensx with key_added={prefix!r} again. adata.layers has "
-            f"{quoted(adata.layers)}."
-        )
-    raise KeyError(msg)
-
-
-def place_of_arrays(params: Mapping[str, Any]) -> str:
-    """Return where the values of results with these parameters are."""
-    of_genes = params.get("obsm") is None and params.get("n_groups") is None
-    return "layers" if of_genes else "obsm"
-
-
-def stored_statistics(adata: AnnData, prefix: str, *, where: str = "layers") -> dict[str, str]:
-    """Return the key of each statistic that was stored under ``prefix``."""
-    names = {name: f"{prefix}_{name}" for name in STATISTICS}
-    names["value"] = prefix
-    there = getattr(adata, where)
-    return {name: stored for name, stored in names.items() if stored in there}
-
-
-def check_statistic(
-    adata: AnnData, prefix: str, statistic: str, *, argument: str, allowed: Sequence[str]
-) -> str:
-    """Return the layer of ``statistic``, or say which are allowed, stored and how to get it."""
-    if statistic not in allowed:
-        msg = f"{argument}={statistic!r} is not one of {quoted(allowed)}."
-        raise ValueError(msg)
-    stored = stored_statistics(adata, prefix)
-    if statistic not in stored:
-        ask = ", ".join(repr(name) for name in (*stored, statistic))
-        msg = (
-            f"{argument}={statistic!r} needs the layer {prefix + '_' + statistic!r}, which is not "
-            f"stored: {prefix!r} has the statistics {quoted(stored)}. Ask for it with "
-            f"sx.tl.sensx(..., statistics=({ask}))."
-        )
-        raise KeyError(msg)
-    return stored[statistic]
 
 
 def check_count(n: int | None, argument: str) -> None:

@@ -81,10 +81,10 @@ def property_gradient(
     """Test whether a model's output on images follows a property, by gradual edits of it.
 
     Each image is edited step by step (more haematoxylin, less light, more blur), the property is
-    measured on the tissue, and the response is followed: EPGM = sum |dq| / sum |dm|. Placebos of
-    stains: the same edit along random axes of colour; of other editors: a random field of pixels.
-    Both count by how far they move the image (L2): is this property more to the model than any
-    other change of that size?
+    measured on the tissue, and the response is followed: EPGM = ``sum |dq| / sum |dm|``. Placebos
+    of stains: the same edit along random axes of colour; of other editors: a random field of
+    pixels. Both count by how far they move the image (L2): is this property more to the model than
+    any other change of that size?
 
     Parameters
     ----------

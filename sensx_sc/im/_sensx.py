@@ -23,7 +23,7 @@ from sensx_sc.scale.blocks import in_reach
 from sensx_sc.scale.budget import check_fits
 from sensx_sc.scale.run import Job, open_store
 from sensx_sc.settings import settings
-from sensx_sc.slots import slot_names
+from sensx_sc.slots import COLUMNS, Section, slot_names
 from sensx_sc.tl._gather import gather
 from sensx_sc.tl._notes import log_written
 from sensx_sc.words import ON_ERROR, STATISTICS
@@ -251,6 +251,7 @@ def sensx(
         run,
         tuple(kept),
         on_error,
+        (Section(COLUMNS, 0, run.n_places),),
     )
     stored = None
     if store is None:
@@ -263,8 +264,7 @@ def sensx(
             key=_KEY,
             obs_names=pd.Index(inputs.names),
             var_names=pd.Index([], dtype=str),
-            slots=slot_names(_KEY, kept, in_obsm=True),
-            obsm=True,
+            slots=slot_names(_KEY, kept, [COLUMNS]),
         )
     _log_plan(job, asked, together)
     results = gather(job, together, stored, None, progress=progress, noun="input")
@@ -282,10 +282,8 @@ def sensx(
     }
     if stored is not None:
         stored.finish(results.slots(_KEY, params, pd.Index(inputs.names), of_genes=False))
-        lazy = stored.layers()
-        results.arrays = {
-            name: lazy[_KEY if name == "value" else f"{_KEY}_{name}"] for name in kept
-        }
+        lazy = stored.arrays()[COLUMNS.attribute]
+        results.arrays = {name: lazy[COLUMNS.name(_KEY, name)] for name in kept}
     log_written(results, {}, time.perf_counter() - started, noun="input")
     return make_dataset(results, inputs, image, asked, first, params)
 

@@ -40,7 +40,7 @@ def to_pixels(result: xr.Dataset, name: str = "value") -> xr.DataArray:
     --------
     >>> import numpy as np, sensx_sc as sx
     >>> image = sx.im.from_array(np.full((2, 4), 5), dims="yx")
-    >>> model = lambda images: images[:, :, :2].sum(axis=(1, 2))  # its left half
+    >>> model = lambda images: images[..., :2].sum(axis=(1, 2, 3))  # the left half
     >>> found = sx.im.sensx(
     ...     image, model, features="patch:2", lower=0, upper=9, tau=1e-3, progress=False
     ... )

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sensx_sc.models.as_model import as_model
-from sensx_sc.models.chain import Chain, Each
+from sensx_sc.models.chain import Chain
 from sensx_sc.models.deepspot import DeepSpot
+from sensx_sc.models.each import Each
 from sensx_sc.models.image_classifier import ImageClassifier
 from sensx_sc.models.model import Model
+from sensx_sc.models.onnx import Onnx
 from sensx_sc.models.quantities import Distance, Margin
 from sensx_sc.models.remote import Remote
 from sensx_sc.models.scvi_model import Scvi
@@ -25,6 +27,7 @@ __all__ = [
     "ImageClassifier",
     "Margin",
     "Model",
+    "Onnx",
     "Remote",
     "Scvi",
     "as_model",

@@ -14,13 +14,15 @@ from torch import nn
 from sensx_sc.models.by_name import ByName
 from sensx_sc.models.celltypist import CellTypistModel, is_celltypist
 from sensx_sc.models.described import Described
+from sensx_sc.models.devices import find_device
 from sensx_sc.models.exported import FixedBatch
 from sensx_sc.models.files import load_exported, load_weights, split_path
 from sensx_sc.models.function import function_model
 from sensx_sc.models.lightgbm_booster import LightGBMBooster, is_lightgbm_booster
 from sensx_sc.models.model import Model, OutputKind, as_names
+from sensx_sc.models.not_a_model import is_weights, not_a_model
 from sensx_sc.models.one_vs_rest import OneVsRest
-from sensx_sc.models.onnx import OnnxModel, is_onnx_session
+from sensx_sc.models.onnx import Onnx, is_onnx_session
 from sensx_sc.models.scvi_model import Scvi, is_scvi
 from sensx_sc.models.sklearn_estimator import SklearnModel, is_estimator
 from sensx_sc.models.torch_module import TorchModel
@@ -50,8 +52,8 @@ def as_model(
     ----------
     model
         A :class:`torch.nn.Module`, a fitted scikit-learn, XGBoost or LightGBM estimator or
-        Pipeline, a booster of XGBoost or LightGBM, a CellTypist model, or any callable on rows
-        (B, n) that returns (B,) or (B, K).
+        Pipeline, a booster of XGBoost or LightGBM, a model of CellTypist, a SCANVI or SCVI of
+        scvi-tools, or any callable on rows (B, n) that returns (B,) or (B, K).
         Or the path of a file: ``"model.onnx"``, ``"model.pt2"`` (``torch.export.save``) or
         ``"weights.safetensors+package.module:factory"``, where the factory makes the module; or
         a session of onnxruntime. No pickle is read.
@@ -169,19 +171,8 @@ def _made(
         return LightGBMBooster(model, outputs=said.outputs, **said.names)
     if is_estimator(model):
         return SklearnModel(model, outputs=said.outputs, **said.names)
-    if isinstance(model, Mapping):
-        members = {
-            str(name): as_model(
-                member,
-                n_features=n_features,
-                example=example,
-                outputs=said.outputs,
-                rows=said.rows,
-                device=device,
-            )
-            for name, member in model.items()
-        }
-        return OneVsRest(members)
+    if isinstance(model, Mapping) and not is_weights(model):
+        return _of_mapping(model, said, n_features, example, device)
     if callable(model) and not isinstance(model, type):
         if n_features is None and example is None:
             msg = "`n_features` is needed to make a bare callable ready: it is tried on two rows."
@@ -195,21 +186,52 @@ def _made(
             feature_names=as_names(said.feature_names),
             output_names=as_names(said.output_names),
         )
-    msg = (
-        "`model` must be a torch.nn.Module, a scikit-learn estimator or Pipeline, a CellTypist "
-        "model, a callable on rows, a mapping from class names to binary classifiers, or the path "
-        f"of a model file; got {model!r}."
-    )
-    raise TypeError(msg)
+    raise TypeError(not_a_model(model))
+
+
+def _of_mapping(
+    model: Mapping[Any, Any],
+    said: _Said,
+    n_features: int | None,
+    example: np.ndarray | None,
+    device: str | torch.device,
+) -> Model:
+    if said.output_names is not None:
+        msg = (
+            "the outputs of a mapping are named by its keys, "
+            f"{', '.join(map(repr, list(model)[:5]))}; `output_names` is for other models."
+        )
+        raise ValueError(msg)
+    members = {}
+    for name, member in model.items():
+        try:
+            members[str(name)] = as_model(
+                member,
+                n_features=n_features,
+                example=example,
+                outputs=said.outputs,
+                feature_names=said.feature_names,
+                rows=said.rows,
+                device=device,
+            )
+        except (TypeError, ValueError) as error:
+            msg = f"the model of {name!r}: {error}"
+            raise type(error)(msg) from error
+    return OneVsRest(members)
 
 
 def _of_file(model: Any, said: _Said, device: str | torch.device) -> Model:
+    session = is_onnx_session(model)
+    path, factory = (model, "") if session else split_path(model)
+    if session or path.suffix == ".onnx":
+        return Onnx(
+            path,
+            outputs=said.outputs,
+            feature_names=said.feature_names,
+            output_names=said.output_names,
+            device=device,
+        )
     told = Described(said.outputs, as_names(said.feature_names), as_names(said.output_names))
-    if is_onnx_session(model):
-        return OnnxModel(model, told, find_device(device))
-    path, factory = split_path(model)
-    if path.suffix == ".onnx":
-        return OnnxModel(path, told, find_device(device))
     if factory:
         module, found = load_weights(path, factory)
     else:
@@ -229,23 +251,3 @@ def _refuse_outputs(said: _Said, name: str) -> None:
     if said.outputs is not None:
         msg = f"what the outputs of a {name} model are is known; `outputs` is for other models."
         raise ValueError(msg)
-
-
-def find_device(device: str | torch.device, home: torch.device | None = None) -> torch.device:
-    """The device meant: "auto" is ``home`` if that is a GPU, else the first GPU, else the CPU."""
-    if device == "auto":
-        if home is not None and home.type != "cpu":
-            return home
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    if not isinstance(device, str | torch.device):
-        msg = f"`device` must be 'auto', a device's name or a torch.device; got {device!r}."
-        raise TypeError(msg)
-    try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
-    except (RuntimeError, AssertionError) as error:
-        msg = f"`device` {device!r} cannot be used here: {error}"
-        raise ValueError(msg) from error
-    return found

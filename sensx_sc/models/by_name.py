@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from sensx_sc.models.held import HoldsCovariates
-from sensx_sc.models.model import ChecksRows
+from sensx_sc.models.model import OTHER_NAMES, Announces, ChecksRows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +44,7 @@ class ByName:
         self.name = inner.name
         self.kind: OutputKind = inner.kind
         self.independent: bool = getattr(inner, "independent", False)
+        self.needs_target: bool = getattr(inner, "needs_target", False)
         self.dtypes = inner.dtypes
         self.output_names = inner.output_names
         self.input_range = inner.input_range
@@ -72,6 +73,10 @@ class ByName:
         if isinstance(self.inner, ChecksRows):
             self.inner.check_rows(rows)
 
+    def announce(self, n_rows: int) -> None:
+        if isinstance(self.inner, Announces):
+            self.inner.announce(n_rows)
+
 
 def _places(inner: Model, columns: tuple[str, ...]) -> NDArray[np.int64]:
     """Where in the columns the features of a model are."""
@@ -89,10 +94,11 @@ def _places(inner: Model, columns: tuple[str, ...]) -> NDArray[np.int64]:
     missing = [name for name in inner.feature_names if name not in place]
     if missing:
         more = ", ..." if len(missing) > 5 else ""
+        other = OTHER_NAMES if len(missing) == len(inner.feature_names) else ""
         msg = (
             f"{len(missing)} of the {len(inner.feature_names)} features of {inner.name} are not "
             f"among the {len(columns)} `columns`: {', '.join(missing[:5])}{more}. A missing gene "
-            "is not the same as one that is not expressed, so none is filled in."
+            f"is not the same as one that is not expressed, so none is filled in.{other}"
         )
         raise ValueError(msg)
     return np.array([place[name] for name in inner.feature_names], dtype=np.int64)

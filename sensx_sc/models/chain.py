@@ -1,150 +1,32 @@
-"""Composite models: stages one after the other, such as preprocessing, encoder and head.
-
-A step of a walk changes little of an input, and so few of the parts (crops) that an encoder sees.
-A stage that treats parts alone encodes each distinct part once; which parts are the same is seen
-from their values, so nothing has to be known of the walk.
-"""
+"""Composite models: stages one after the other, such as preprocessing, encoder and head."""
 
 from __future__ import annotations
 
 import copy
-import hashlib
-from collections import OrderedDict
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 import torch
 from torch import nn
 
-from sensx_sc.models.as_model import find_device
+from sensx_sc.models.devices import find_device
+from sensx_sc.models.each import Each
+from sensx_sc.models.held import HoldsCovariates
 from sensx_sc.models.layout import Layout
-from sensx_sc.models.model import as_matrix, as_names
+from sensx_sc.models.model import Announces, ChecksRows, Model, as_matrix, as_names
+from sensx_sc.models.stages import OfModel, as_stage, names_in, types_of
 from sensx_sc.models.torch_module import check_eval
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterable, Sequence
 
+    import pandas as pd
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from sensx_sc.models.model import OutputKind
-
-Stage: TypeAlias = Any
-"""A module, a callable, or :class:`Each`."""
-_CACHE_BYTES = 2**28
-_TILE = 16  # parts are encoded in whole tiles: kernels round the odd ones in another way
-
-
-class Each:
-    """A stage that treats each part of its input alone, and each distinct part once.
-
-    Its input is a tensor (B, P, ...), or several, whose parts may differ in shape; its output is a
-    tensor (B, P, F), the parts of several one after the other.
-
-    Parameters
-    ----------
-    function
-        A module or callable on parts (N, ...) that returns (N, F), one by one.
-    batch_size
-        Parts of one call.
-    cache
-        Whether parts that were encoded before are looked up. False: all are encoded, always.
-    cache_bytes
-        Memory for what was encoded.
-
-    Attributes
-    ----------
-    n_asked, n_encoded
-        Parts that were asked for and that were encoded, since the stage was made.
-    """
-
-    def __init__(
-        self,
-        function: nn.Module | Callable[..., Any],
-        *,
-        batch_size: int = 128,
-        cache: bool = True,
-        cache_bytes: int = _CACHE_BYTES,
-    ) -> None:
-        if not callable(function) or isinstance(function, type):
-            msg = f"`function` must be a module or a callable on parts; got {function!r}."
-            raise TypeError(msg)
-        for name, value in (("batch_size", batch_size), ("cache_bytes", cache_bytes)):
-            whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-            if not whole or value < (name == "batch_size"):
-                msg = f"`{name}` must be a whole number of at least 1; got {value!r}."
-                raise ValueError(msg)
-        self.function = function
-        self.batch_size = -(-int(batch_size) // _TILE) * _TILE
-        self.cache = bool(cache)
-        self.n_asked = self.n_encoded = 0
-        self._known: OrderedDict[bytes, Tensor] = OrderedDict()
-        self._room, self._used = int(cache_bytes), 0
-
-    def __call__(self, parts: Tensor | Sequence[Tensor]) -> Tensor:
-        banks = [parts] if isinstance(parts, torch.Tensor) else list(parts)
-        return torch.cat([self._bank(bank) for bank in banks], dim=1)
-
-    def _bank(self, bank: Tensor) -> Tensor:
-        n_rows, n_parts = bank.shape[:2]
-        flat = bank.reshape(n_rows * n_parts, *bank.shape[2:])
-        self.n_asked += len(flat)
-        found = self._looked_up(bank, flat) if self.cache else self._encode(flat)
-        return found.reshape(n_rows, n_parts, -1)
-
-    def _looked_up(self, bank: Tensor, flat: Tensor) -> Tensor:
-        """What is known of parts, and the rest encoded."""
-        # Mostly a part is that of the row before: rows of a walk follow each other.
-        n_rows, n_parts = bank.shape[:2]
-        same = torch.zeros((n_rows, n_parts), dtype=torch.bool)
-        if n_rows > 1:
-            pair = bank.reshape(n_rows, n_parts, -1)
-            same[1:] = (pair[1:] == pair[:-1]).all(dim=2).cpu()
-        first = np.where(same.numpy(), 0, np.arange(n_rows)[:, None])
-        source = np.maximum.accumulate(first, axis=0) * n_parts + np.arange(n_parts)
-        distinct, place = np.unique(source.ravel(), return_inverse=True)
-        keys = [_key(part) for part in flat[distinct].cpu().numpy()]
-        wanted = OrderedDict((key, i) for i, key in enumerate(keys) if key not in self._known)
-        encoded: dict[bytes, Tensor] = {}
-        if wanted:
-            made = self._encode(flat[distinct[list(wanted.values())]])
-            encoded = dict(zip(wanted, made, strict=True))
-        vectors = [encoded[key] if key in encoded else self._recall(key) for key in keys]
-        for key, vector in encoded.items():
-            self._keep(key, vector)
-        return torch.stack(vectors)[torch.as_tensor(place, device=vectors[0].device)]
-
-    def _encode(self, parts: Tensor) -> Tensor:
-        self.n_encoded += len(parts)
-        made = []
-        for start in range(0, len(parts), self.batch_size):
-            batch = parts[start : start + self.batch_size]
-            missing = -len(batch) % _TILE
-            if missing:
-                batch = torch.cat([batch, batch[-1:].expand(missing, *batch.shape[1:])])
-            found = self.function(batch)[: len(batch) - missing]
-            made.append(found.reshape(len(found), -1))
-        return made[0] if len(made) == 1 else torch.cat(made)
-
-    def _recall(self, key: bytes) -> Tensor:
-        self._known.move_to_end(key)
-        return self._known[key]
-
-    def _keep(self, key: bytes, vector: Tensor) -> None:
-        size = vector.numel() * vector.element_size()
-        if size > self._room:
-            return
-        self._known[key] = vector.clone()
-        self._used += size
-        while self._used > self._room:
-            _, old = self._known.popitem(last=False)
-            self._used -= old.numel() * old.element_size()
-
-
-def _key(part: np.ndarray) -> bytes:
-    told = hashlib.blake2b(np.ascontiguousarray(part).tobytes(), digest_size=16)
-    told.update(f"{part.shape}{part.dtype}".encode())
-    return told.digest()
+    from sensx_sc.models.stages import Stage
 
 
 class Chain:
@@ -153,14 +35,18 @@ class Chain:
     Parameters
     ----------
     stages
-        Names and stages, in order: modules in eval mode, callables on tensors, or :class:`Each`.
-        The first gets the inputs (B, *shape), the last returns (B,) or (B, K).
+        Names and stages, in order: modules in eval mode, callables on tensors, :class:`Each`,
+        fitted transformers, or any model that :func:`as_model` takes. The first gets the inputs,
+        (B, ...) of ``shape``, the last returns (B,) or (B, K). Of an estimator that can do both,
+        ``predict`` is meant at the end and ``transform`` before.
     shape
-        Shape of an input; None: that of what :func:`sensx_sc.im.sensx` explains.
+        Shape of an input; None: (n,) where its n features have names, else that of what
+        :func:`sensx_sc.im.sensx` explains.
     outputs
-        What the outputs are: ``"logit"``, ``"probability"`` or ``"value"``.
-    output_names
-        Their names.
+        What the outputs are: ``"logit"``, ``"probability"`` or ``"value"``. None: what is known of
+        the last stage if that is a model; values of modules and callables.
+    feature_names, output_names
+        Names; None: those that the first and the last stage know.
     layout
         Order of the values in a row, where it is not (tile, c, y, x).
     name
@@ -171,7 +57,8 @@ class Chain:
     Raises
     ------
     ValueError, TypeError
-        No stages, or what is no stage; a module in training mode.
+        No stages, or what is no stage; a module in training mode; names that are not those of the
+        first stage, or not as many as an input has values.
 
     Examples
     --------
@@ -191,15 +78,13 @@ class Chain:
     ((1, 8), (2, 3))
     """
 
-    feature_names: tuple[str, ...] | None = None
-    input_range: tuple[float, float] | None = None
-
     def __init__(
         self,
         stages: Mapping[str, Stage],
         *,
         shape: tuple[int, ...] | None = None,
-        outputs: OutputKind = "value",
+        outputs: OutputKind | None = None,
+        feature_names: Sequence[object] | None = None,
         output_names: Sequence[object] | None = None,
         layout: Layout | None = None,
         name: str | None = None,
@@ -208,24 +93,27 @@ class Chain:
         if not isinstance(stages, Mapping) or not stages:
             msg = f"`stages` must be a mapping from names to at least one stage; got {stages!r}."
             raise TypeError(msg)
-        for title, stage in stages.items():
-            if not callable(stage) or isinstance(stage, type):
-                msg = f"the stage {title!r} must be a module, a callable or Each; got {stage!r}."
-                raise TypeError(msg)
-            module = _module_of(stage)
-            if module is not None:
-                check_eval(module)
-        self.stages = dict(stages)
+        self.stages = _ready(stages, device)
         self.source: object = self.stages
-        self.shape = None if shape is None else tuple(int(size) for size in shape)
-        self.kind: OutputKind = outputs
-        self.output_names = as_names(output_names)
+        *_, last = self.stages.values()
+        first = next(iter(self.stages.values()))
+        self._first = first.model if isinstance(first, OfModel) else None
+        ends = last.model if isinstance(last, OfModel) else None
+        self.feature_names = _matched(as_names(feature_names), names_in(first), next(iter(stages)))
+        self.shape = _shape(shape, self.feature_names)
+        self.kind: OutputKind = outputs or (ends.kind if ends else "value")
+        own = ends.output_names if ends else None
+        self.output_names = own if output_names is None else as_names(output_names)
+        self.independent: bool = getattr(ends, "independent", False)
+        self.needs_target: bool = getattr(ends, "needs_target", False)
+        self.held_names = self._first.held_names if _holds(self._first) else ()
+        self.input_range = self._first.input_range if self._first else None
         self.layout = layout or Layout()
         self.name = name or " > ".join(map(str, stages))
-        homes = [_home(stage) for stage in stages.values()]
+        homes = [_home(stage) for stage in self.stages.values()]
         home = next((h for h in homes if h is not None), torch.device("cpu"))
         self._device = find_device(device, home)
-        self.dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.float64)
+        self.dtypes: tuple[torch.dtype, ...] = types_of(_functions(self.stages.values()))
         self._copies: dict[torch.dtype, dict[str, Stage]] = {}
 
     def device(self, dtype: torch.dtype) -> torch.device:
@@ -240,6 +128,19 @@ class Chain:
             msg = f"the last stage of {self.name} must return a tensor; got {type(returned)}."
             raise TypeError(msg)
         return returned.reshape(as_matrix(tuple(returned.shape), len(rows), self.name))
+
+    def held_values(self, obs: pd.DataFrame) -> NDArray[np.float64]:
+        first = self._first
+        return first.held_values(obs) if _holds(first) else np.empty((len(obs), 0))
+
+    def check_rows(self, rows: NDArray[np.float64]) -> None:
+        if isinstance(self._first, ChecksRows):
+            self._first.check_rows(rows)
+
+    def announce(self, n_rows: int) -> None:
+        for stage in self.stages.values():
+            if isinstance(stage, OfModel) and isinstance(stage.model, Announces):
+                stage.model.announce(n_rows)
 
     def with_shape(self, shape: tuple[int, ...]) -> Chain:
         """The same for inputs of a shape."""
@@ -317,12 +218,18 @@ class Chain:
         return rows if self.shape is None else rows.reshape(len(rows), *self.shape)
 
     def _run(self, values: Any, titles: list[str], dtype: torch.dtype) -> Any:
-        stages = self._of_type(dtype)
+        stages = self.stages_in(dtype)
         for title in titles:
-            values = stages[title](values)
+            try:
+                values = stages[title](values)
+            except Exception as error:
+                error.add_note(f"This was in the stage {title!r} of {self.name}.")
+                raise
+            if isinstance(values, np.ndarray):
+                values = torch.as_tensor(values, device=self.device(dtype)).to(dtype)
         return values
 
-    def _of_type(self, dtype: torch.dtype) -> dict[str, Stage]:
+    def stages_in(self, dtype: torch.dtype) -> dict[str, Stage]:
         """Copies of the stages whose modules have this type; the caller's are never changed."""
         if dtype not in self._copies:
             where = self.device(dtype)
@@ -360,27 +267,70 @@ def _flat(values: Tensor | Sequence[Tensor]) -> Tensor:
     return torch.cat([part.reshape(len(part), -1) for part in parts], dim=1)
 
 
-def _module_of(stage: Stage) -> nn.Module | None:
-    inside = stage.function if isinstance(stage, Each) else stage
-    return inside if isinstance(inside, nn.Module) else None
+def _ready(stages: Mapping[str, Any], device: str | torch.device) -> dict[str, Stage]:
+    """The stages as they are called, checked."""
+    made = {
+        str(title): as_stage(stage, str(title), last=k == len(stages) - 1, device=device)
+        for k, (title, stage) in enumerate(stages.items())
+    }
+    for function in _functions(made.values()):
+        if isinstance(function, nn.Module):
+            check_eval(function)
+    return made
+
+
+def _matched(
+    given: tuple[str, ...] | None, known: tuple[str, ...] | None, title: str
+) -> tuple[str, ...] | None:
+    """Names of the features: those given, which must be those that the first stage knows."""
+    if given is None or known is None or given == known:
+        return known if given is None else given
+    place = next((i for i, (a, b) in enumerate(zip(given, known, strict=False)) if a != b), None)
+    where = (
+        f"{len(given)} names for {len(known)} features"
+        if place is None
+        else f"name {place} is {given[place]!r}, not {known[place]!r}"
+    )
+    msg = (
+        f"`feature_names` are not those that the stage {title!r} was fitted with: {where}. "
+        "Leave them out, and let the chain take its features by name: "
+        "sx.models.as_model(chain, columns=adata.var_names)."
+    )
+    raise ValueError(msg)
+
+
+def _shape(shape: tuple[int, ...] | None, names: tuple[str, ...] | None) -> tuple[int, ...] | None:
+    if shape is None:
+        return None if names is None else (len(names),)
+    found = tuple(int(size) for size in shape)
+    if names is not None and int(np.prod(found)) != len(names):
+        msg = f"an input of shape {found} has {np.prod(found)} values; {len(names)} have names."
+        raise ValueError(msg)
+    return found
+
+
+def _holds(model: Model | None) -> TypeGuard[HoldsCovariates]:
+    return isinstance(model, HoldsCovariates)
+
+
+def _functions(stages: Iterable[Stage]) -> list[Stage]:
+    """What is called in the end: stages, and functions of those that treat parts alone."""
+    return [
+        function
+        for stage in stages
+        for function in (stage.functions if isinstance(stage, Each) else [stage])
+    ]
 
 
 def _home(stage: Stage) -> torch.device | None:
-    module = _module_of(stage)
-    return None if module is None else next((p.device for p in module.parameters()), None)
+    modules = [function for function in _functions([stage]) if isinstance(function, nn.Module)]
+    return next((p.device for module in modules for p in module.parameters()), None)
 
 
 def _copied(stage: Stage, where: torch.device, dtype: torch.dtype) -> Stage:
-    module = _module_of(stage)
-    made: Any = stage if module is None else _clone(module, where, dtype)
-    if not isinstance(stage, Each):
-        return made
-    return Each(
-        stage.function if module is None else made,
-        batch_size=stage.batch_size,
-        cache=stage.cache,
-        cache_bytes=stage._room,
-    )
+    if isinstance(stage, Each):
+        return stage.with_functions([_copied(f, where, dtype) for f in stage.functions])
+    return _clone(stage, where, dtype) if isinstance(stage, nn.Module) else stage
 
 
 def _clone(module: nn.Module, where: torch.device, dtype: torch.dtype) -> nn.Module:

@@ -10,7 +10,8 @@ from torch import nn
 from torch.nn import functional
 
 from sensx_sc.logger import logger
-from sensx_sc.models.chain import Chain, Each
+from sensx_sc.models.chain import Chain
+from sensx_sc.models.each import Each
 from sensx_sc.models.layout import Layout
 from sensx_sc.models.torch_module import check_eval
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from sensx_sc.models.chain import Stage
     from sensx_sc.models.model import OutputKind
+    from sensx_sc.models.stages import Stage
 
 TILES = ("C", "NW", "N", "NE", "W", "E", "SW", "S", "SE")
 """Order of the tiles in a row: the spot first, then its neighbours."""

@@ -41,7 +41,10 @@ def split_path(model: str | PathLike[str]) -> tuple[Path, str]:
         )
         raise ValueError(msg)
     if path.suffix not in (".onnx", ".pt2", ".safetensors"):
-        msg = f"`model` {text!r} must be {FORMS}; pickled models are never read."
+        msg = (
+            f"`model` {text!r} must be {FORMS}; pickled models are never read. Load one that you "
+            "trust with its own library, and pass the object."
+        )
         raise ValueError(msg)
     if not path.is_file():
         msg = f"`model`: there is no file {str(path)!r}."

@@ -52,10 +52,10 @@ def _numeric(returned: object, name: str) -> np.ndarray:
     try:
         return np.asarray(returned, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        msg = (
-            f"the model ({name}) must return numbers, one row for each input row; "
-            f"got {type(returned).__name__}."
-        )
+        kind = getattr(getattr(returned, "dtype", None), "kind", None)
+        text = "text: explain scores or probabilities, not labels"
+        what = text if kind in ("O", "S", "T", "U") else type(returned).__name__
+        msg = f"the model ({name}) must return numbers, one row for each input row; got {what}."
         raise TypeError(msg) from error
 
 

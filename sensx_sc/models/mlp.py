@@ -253,7 +253,7 @@ def fit_mlp(
     >>> net.output_names, net.report["f1"]
     (('B',), 1.0)
     """
-    from sensx_sc.models.as_model import find_device
+    from sensx_sc.models.devices import find_device
     from sensx_sc.settings import settings
 
     _check_numbers(epochs, batch_size, learning_rate, weight_decay, seed)

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 OutputKind = Literal["logit", "probability", "value"]
 """What the outputs mean: log-odds or softmax inputs, probabilities, or anything else."""
 
+OTHER_NAMES = (
+    " None is there: are these names of two kinds, symbols and Ensembl's, say? Rename those of the "
+    "data, or pass the model's as `feature_names` of the data's kind."
+)
+
 
 @runtime_checkable
 class Model(Protocol):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from sensx_sc.models.model import Announces, ChecksRows
 from sensx_sc.models.qoi import Response, make_response
 
 if TYPE_CHECKING:
@@ -82,6 +83,16 @@ class OneVsRest:
     def outputs(self, rows: Tensor) -> Tensor:
         each = [torch.as_tensor(self.output(rows, k)) for k in range(len(self.responses))]
         return torch.stack(each, dim=1)
+
+    def check_rows(self, rows: Floats) -> None:
+        for member in self.members.values():
+            if isinstance(member, ChecksRows):
+                member.check_rows(rows)
+
+    def announce(self, n_rows: int) -> None:
+        for member in self.members.values():
+            if isinstance(member, Announces):
+                member.announce(n_rows)
 
     def output(self, rows: Tensor, k: int) -> Floats:
         """Probability (B,) of one class: the other classifiers are not run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -149,7 +150,7 @@ def resolve_target(
     """
     n_cells, n_outputs = outputs.shape
     model = response.model
-    names = _output_names(model, n_outputs)
+    names = output_names(model, n_outputs)
     if callable(response.qoi):
         if target is not None:
             msg = "`target` has no meaning beside a callable `qoi`, which sees all outputs."
@@ -175,7 +176,14 @@ def resolve_target(
     return np.array([index[entry] for entry in wanted], dtype=np.int64), names
 
 
-def _output_names(model: Model, n_outputs: int) -> tuple[str, ...]:
+def output_names(model: Model, n_outputs: int) -> tuple[str, ...]:
+    """Names of a model's outputs.
+
+    Raises
+    ------
+    ValueError
+        The model names one twice, or another number of them.
+    """
     if model.output_names is None:
         # One logit or one probability is that of the positive class.
         single = n_outputs == 1 and model.kind != "value"
@@ -202,7 +210,7 @@ def output_place(model: Model, target: str | int, n_outputs: int) -> int:
     KeyError
         It is not there.
     """
-    return _index(target, _output_names(model, n_outputs))
+    return _index(target, output_names(model, n_outputs))
 
 
 def _index(target: object, names: tuple[str, ...]) -> int:
@@ -221,7 +229,17 @@ def _index(target: object, names: tuple[str, ...]) -> int:
         if placed is not None or named is not None:
             return placed if placed is not None else named  # type: ignore[return-value]
     msg = f"`target` {target!r} is not an output of the model; it has {_listed(names)}."
-    raise KeyError(msg)
+    raise KeyError(msg + _hint(str(target), names))
+
+
+def _hint(target: str, names: tuple[str, ...]) -> str:
+    """What may have been meant."""
+    near = difflib.get_close_matches(target, names, 1, 0.75)
+    if near:
+        return f" Did you mean {near[0]!r}?"
+    numbered = all(name.isdigit() for name in names) and not target.isdigit()
+    how = " Name them: sx.models.as_model(model, output_names=[...])."
+    return how if numbered else ""
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -28,7 +28,7 @@ ScviInput = Literal["counts", "log_counts", "log1p_cp10k"]
 
 
 class Scvi:
-    """A trained SCANVI (its classes) or SCVI (its latent space) of scvi-tools.
+    """A trained SCANVI (its classes or latent space) or SCVI (its latent space) of scvi-tools.
 
     As in scvi-tools' own ``predict`` and ``get_latent_representation``, the mean of a cell's
     posterior is classified or returned; nothing is sampled. What the encoder reads beside counts
@@ -45,6 +45,9 @@ class Scvi:
         What a row holds, and so what is explained: ``"counts"`` as the model was trained on (name
         the ``layer``), ``"log_counts"``, their log1p, or ``"log1p_cp10k"``, log1p of counts scaled
         to 10,000 a cell, which are scaled back by each cell's ``library``.
+    latent
+        The latent space of a SCANVI, too: for distances in it, or a classifier of yours behind it
+        (:class:`Chain`).
     library
         Column of ``adata.obs`` with the total counts of a cell, for ``"log1p_cp10k"``; held too.
     output_names
@@ -73,11 +76,12 @@ class Scvi:
         model: Any,
         *,
         reads: ScviInput = "counts",
+        latent: bool = False,
         library: str | None = None,
         output_names: Sequence[object] | None = None,
         device: torch.device | None = None,
     ) -> None:
-        _check(model, reads, library)
+        _check(model, reads, library, latent=latent)
         self.source = model
         self.name = type(model).__name__
         self.reads = reads
@@ -88,7 +92,7 @@ class Scvi:
         self._held = held
         self.held_names = tuple(name for covariate in held for name in covariate.names)
         self.feature_names = (*genes, *self.held_names)
-        classifies = hasattr(module, "classifier")
+        classifies = hasattr(module, "classifier") and not latent
         logits = classifies and module.classifier.logits
         self.kind: OutputKind = "logit" if logits else "probability" if classifies else "value"
         own = (
@@ -101,7 +105,8 @@ class Scvi:
         self.dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.float64)
         self._device = device or next(module.parameters()).device
         sizes = [len(covariate.names) for covariate in encoded if covariate.categories is not None]
-        self._encoder = _Encoded(module, len(genes), len(self.held_names), sizes, reads)
+        classifier = module.classifier if classifies else None
+        self._encoder = _Encoded(module, classifier, len(genes), len(self.held_names), sizes, reads)
         self._copies: dict[torch.dtype, nn.Module] = {}
 
     def device(self, dtype: torch.dtype) -> torch.device:
@@ -168,7 +173,7 @@ def is_scvi(model: object) -> bool:
     return kind.__module__.partition(".")[0] == "scvi" and kind.__name__ in ("SCANVI", "SCVI")
 
 
-def _check(model: Any, reads: str, library: str | None) -> None:
+def _check(model: Any, reads: str, library: str | None, *, latent: bool) -> None:
     if not is_scvi(model):
         msg = f"`model` must be a SCANVI or SCVI of scvi-tools; got {type(model).__name__}."
         raise TypeError(msg)
@@ -188,7 +193,8 @@ def _check(model: Any, reads: str, library: str | None) -> None:
     module = model.module
     grouped = getattr(module, "use_labels_groups", False)
     embedded = module.encode_covariates and module.batch_representation != "one-hot"
-    sampled = not hasattr(module, "classifier") and module.latent_distribution != "normal"
+    classifies = hasattr(module, "classifier") and not latent
+    sampled = not classifies and module.latent_distribution != "normal"
     for found, what in (
         (grouped, "groups of labels"),
         (embedded, "batch embeddings in the encoder"),
@@ -222,7 +228,13 @@ class _Encoded(nn.Module):
     again: Tensor
 
     def __init__(
-        self, module: Any, n_genes: int, n_held: int, sizes: list[int], reads: ScviInput
+        self,
+        module: Any,
+        classifier: Any,
+        n_genes: int,
+        n_held: int,
+        sizes: list[int],
+        reads: ScviInput,
     ) -> None:
         super().__init__()
         self.n_genes, self.reads, self.any_category = n_genes, reads, bool(sizes)
@@ -237,7 +249,6 @@ class _Encoded(nn.Module):
         self.injected = [
             bool(module.z_encoder.encoder.inject_into_layer(i)) for i in range(len(self.layers))
         ]
-        classifier = getattr(module, "classifier", None)
         tail = [] if classifier is None else _flat(classifier.classifier)
         self.head = nn.Sequential(module.z_encoder.mean_encoder, *tail)
 

@@ -94,7 +94,7 @@ def _answering(estimator: Any) -> Any:
 
 def _method(estimator: Any, outputs: OutputKind | None) -> tuple[Callable[[Any], Any], OutputKind]:
     """The method whose outputs are of the kind asked for."""
-    _check_fitted(estimator)
+    refuse_unfitted(estimator)
     if outputs in (None, "probability") and hasattr(estimator, "predict_proba"):
         return estimator.predict_proba, "probability"
     if outputs != "probability" and hasattr(estimator, "decision_function"):
@@ -105,7 +105,14 @@ def _method(estimator: Any, outputs: OutputKind | None) -> tuple[Callable[[Any],
     raise ValueError(msg)
 
 
-def _check_fitted(estimator: Any) -> None:
+def refuse_unfitted(estimator: Any) -> None:
+    """Refuse an estimator that is not fitted.
+
+    Raises
+    ------
+    ValueError
+        It is not.
+    """
     from sklearn.exceptions import NotFittedError
     from sklearn.utils.validation import check_is_fitted
 

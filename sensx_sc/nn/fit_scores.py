@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sensx_sc.logger import logger
-from sensx_sc.models.mlp_data import labelled_cells, stratified_split
+from sensx_sc.models.mlp_data import is_sparse, labelled_cells, stratified_split
 from sensx_sc.models.mlp_training import Recipe, merits, predict, row_reader, train
 from sensx_sc.nn.scores_activation import ScoresMLP
 
@@ -119,9 +119,10 @@ def fit_scores(
     The net of the best validation F1, in eval mode, with ``report``. Written are, with ``scores``
     for ``key_added``:
 
-    - ``.var["scores_effective"]``: effective score k w_j ||W_j||, mean over nets; NaN = left out.
+    - ``.var["scores_effective"]``: effective score k w_j ||W_j||, mean over nets; NaN = left out,
+      or constant in the training cells, of which a net can learn nothing.
     - ``.var["scores_weight"]``: mean weight; all sum to 1.
-    - ``.var["scores_rank"]``: 1 = largest effective score, 0 = left out.
+    - ``.var["scores_rank"]``: 1 = largest effective score, 0 = left out or constant.
     - ``.var["scores_stability"]``: share of the nets that have the gene among their first `n_top`.
     - ``.varm["scores_seeds"]``: effective scores of each net, (n_vars, n_seeds).
     - ``.uns["scores"]``: ``params``; ``nets`` (seed, f1 and accuracy on the test cells, epoch kept,
@@ -146,7 +147,7 @@ def fit_scores(
     ----------
     Covaci et al., arXiv 2511.13809 (reconstruction).
     """
-    from sensx_sc.models.as_model import find_device
+    from sensx_sc.models.devices import find_device
     from sensx_sc.settings import settings
     from sensx_sc.slots import check_free
 
@@ -215,7 +216,7 @@ def fit_scores(
         "weight_decay": weight_decay,
         "seed": seed,
     }
-    _write(adata, key_added, params, data, found, n_top)
+    _write(adata, key_added, params, data, found, n_top, _varying(data.rows[parts[0]]))
     best = max(found, key=lambda each: each.net.report["validation_f1"])
     logger.info(
         "fit_scores: obs[%r], %d nets, F1 %.3f to %.3f on %d held-out cells; added .var[%r] and "
@@ -294,21 +295,26 @@ def _write(
     data: LabelledCells,
     found: list[Trained],
     n_top: int,
+    varying: NDArray[np.bool_],
 ) -> None:
     from sensx_sc.slots import put
 
     at = adata.var_names.get_indexer(list(data.var_names))
     effective = np.stack([each.effective for each in found], axis=1)
+    effective[~varying] = np.nan  # what is left of the weights that the net started with
     mean = effective.mean(axis=1)
-    order = np.argsort(-mean, kind="stable")
+    n_ranked = int(varying.sum())
+    order = np.argsort(-mean, kind="stable")[:n_ranked]  # NaN comes last
     rank = np.zeros(adata.n_vars, dtype=np.int64)
-    rank[at[order]] = np.arange(1, len(order) + 1)
+    rank[at[order]] = np.arange(1, n_ranked + 1)
+    n_top = min(n_top, n_ranked)
     top = [set(np.argsort(-column, kind="stable")[:n_top].tolist()) for column in effective.T]
     stable = np.mean([[j in names for j in range(len(mean))] for names in top], axis=0)
+    stable[~varying] = np.nan
     traced = order[:20]
     tables = {
         "nets": _nets(found),
-        "agreement": _agreement(effective, top, found),
+        "agreement": _agreement(effective[varying], top, found),
         "trace": np.stack([each.trace[:, traced] for each in found]),
         "traced": np.asarray(data.var_names, dtype=object)[traced].astype(str),
     }
@@ -324,6 +330,14 @@ def _write(
     adata.var[f"{key}_rank"] = rank
     adata.var[f"{key}_stability"] = column(stable)
     adata.varm[f"{key}_seeds"] = column(effective)
+
+
+def _varying(rows: Any) -> NDArray[np.bool_]:
+    """Which columns of rows, an ndarray or CSR, hold more than one value."""
+    low, high = rows.min(axis=0), rows.max(axis=0)
+    if is_sparse(rows):
+        low, high = low.toarray().ravel(), high.toarray().ravel()
+    return np.asarray(high > low, dtype=bool)
 
 
 def _nets(found: list[Trained]) -> pd.DataFrame:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-_SMALLEST = 1e-6  # standard deviation below which a feature is a constant
+_SMALLEST = 1e-12  # standard deviation, as a share of the mean, of what is a constant
+_COLUMNS = 1024  # of which moments are taken together
 
 
 class ScoresActivation(nn.Module):
@@ -82,9 +83,13 @@ class ScoresActivation(nn.Module):
 
     def fit_standardisation(self, rows: Tensor) -> ScoresActivation:
         """Take means and standard deviations from rows (B, d); constants are left as they are."""
-        mean, deviation = rows.mean(dim=0), rows.std(dim=0, correction=0)
+        # In double precision, a part of the columns at a time: a constant comes out as one, and a
+        # mean far above the spread takes nothing of it.
+        parts = [part.to("cpu", torch.float64) for part in rows.split(_COLUMNS, dim=1)]
+        mean = torch.cat([part.mean(dim=0) for part in parts])
+        deviation = torch.cat([part.std(dim=0, correction=0) for part in parts])
         self.mean.copy_(mean)
-        self.deviation.copy_(torch.where(deviation > _SMALLEST, deviation, 1.0))
+        self.deviation.copy_(torch.where(deviation > _SMALLEST * mean.abs(), deviation, 1.0))
         return self
 
     def forward(self, rows: Tensor) -> Tensor:

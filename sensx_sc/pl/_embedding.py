@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from sensx_sc.get._columns import check_statistic, columns_of
 from sensx_sc.get._stored import (
-    check_statistic,
     check_stored,
-    layer_prefix,
     quoted,
     read_values,
     source_key,
@@ -131,17 +130,20 @@ def embedding_table(
             values = values.where(values > 0)
         if color == "status":
             values = values.where(values != "skipped")
-    elif color in adata.var_names:
-        layer_prefix(adata, key)
-        layer = check_statistic(adata, prefix, statistic, argument="statistic", allowed=STATISTICS)
-        values = pd.Series(_column(adata, layer, color), index=adata.obs_names)
+    elif color in (named := _names(adata, key)):
+        columns = columns_of(adata, key)
+        check_statistic(adata, columns, statistic, argument="statistic", allowed=STATISTICS)
+        array = columns.statistics(adata)[statistic]
+        at = int(named.get_indexer_for([color])[0])
+        values = pd.Series(_column(array, at), index=adata.obs_names)
         values = values.where(adata.obs[f"{prefix}_status"].isin(ATTRIBUTED))
         if statistic == "n":
             values = values.where(values > 0)
     else:
+        what = "gene" if named is adata.var_names else "set of genes"
         msg = (
-            f"color={color!r} is neither a gene nor one of {quoted(COLUMNS)}; adata has "
-            f"{adata.n_vars} genes: {quoted(adata.var_names)}."
+            f"color={color!r} is neither a {what} nor one of {quoted(COLUMNS)}; there are "
+            f"{len(named)} {what}s: {quoted(named)}."
         )
         raise KeyError(msg)
     return pd.DataFrame({"cell": adata.obs_names.to_numpy(), "x": xy[:, 0], "y": xy[:, 1]}).assign(
@@ -240,8 +242,13 @@ def _size(n: int) -> float:
     return float(np.clip(12_000 / max(n, 1), 2.0, 30.0))
 
 
-def _column(adata: AnnData, layer: str, gene: str) -> np.ndarray:
-    """Return one gene of a layer, float64, shape (n_obs,)."""
-    column = int(adata.var_names.get_indexer_for([gene])[0])
-    values = read_values(adata.layers[layer][:, [column]], slice(None))
+def _names(adata: AnnData, key: str) -> pd.Index:
+    """Return what may be a colour beside the columns of the cells: genes, or sets of them."""
+    grouped = check_stored(adata, key)["params"].get("n_groups") is not None
+    return columns_of(adata, key).names if grouped else adata.var_names
+
+
+def _column(array: Any, column: int) -> np.ndarray:
+    """Return one column of an array of results, float64, shape (n_obs,)."""
+    values = read_values(array[:, [column]], slice(None))
     return values.astype(np.float64).ravel()

@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
+from sensx_sc.get._columns import check_statistic, columns_of
 from sensx_sc.get._rankings import rankings as get_rankings
 from sensx_sc.get._stored import (
     check_count,
-    check_statistic,
     check_stored,
     kept_only,
-    layer_prefix,
     quoted,
     read_values,
     row_blocks,
-    stored_statistics,
+    source_key,
 )
 from sensx_sc.pl._marks import MISSING, group_colours, unit
 from sensx_sc.pl._panels import figure_of, panels
@@ -35,6 +34,7 @@ def heatmap(
     groupby: str | None = None,
     n_genes: int = 10,
     rank_by: Literal["value", "change", "mean"] | None = None,
+    within: bool = False,
     key: str = "sensx",
     ax: Axes | None = None,
 ) -> Axes:
@@ -57,6 +57,9 @@ def heatmap(
     rank_by
         ``"value"``, ``"change"`` or ``"mean"``: ranks the genes and is what the colours show.
         None = as stored, if that layer is, else ``"value"``.
+    within
+        Of results with ``groups``, whose sets are drawn in the place of genes, and ``within``:
+        draw what the top sets were taken apart into.
     key
         ``key_added`` of the results.
     ax
@@ -88,8 +91,10 @@ def heatmap(
     ----------
     Aggarwal, Cogan, Periwal (2026), SensX, TMLR, eq. 3.
     """
-    statistic = _statistic(adata, rank_by, key)
-    table = heatmap_table(adata, groupby, n_genes=n_genes, statistic=statistic, key=key)
+    statistic = _statistic(adata, rank_by, key, within=within)
+    table = heatmap_table(
+        adata, groupby, n_genes=n_genes, statistic=statistic, key=key, within=within
+    )
     longest = max(len(str(name)) for _, name in table.index)
     groups = list(dict.fromkeys(table.columns.get_level_values("group")))
     (axes,), _ = panels(
@@ -100,20 +105,29 @@ def heatmap(
     )
     label = unit(statistic, check_stored(adata, key)["params"])
     bare = "no attribution (insensitive or failed)"
-    if (k := kept_only(adata, layer_prefix(adata, key))) is not None:
+    if (k := kept_only(adata, source_key(adata, key))) is not None:
         bare = f"not among the {k} genes kept of the cell, or no attribution"
+    elif within:
+        bare = "not in a top group of the cell, or no attribution"
     draw_heatmap(axes, table, label, signed=statistic == "mean", bare=bare)
     return axes
 
 
 def heatmap_table(
-    adata: AnnData, groupby: str | None, *, n_genes: int, statistic: str, key: str
+    adata: AnnData,
+    groupby: str | None,
+    *,
+    n_genes: int,
+    statistic: str,
+    key: str,
+    within: bool = False,
 ) -> pd.DataFrame:
     """Return what is drawn: rows (group, names), columns (group, cell), values or NaN."""
     from sensx_sc.tl._rank_groups import group_table
 
     check_count(n_genes, "n_genes")
-    prefix = layer_prefix(adata, key)
+    columns = columns_of(adata, key, within=within)
+    prefix = columns.prefix
     stored = check_stored(adata, key)
     column = str(stored["params"]["groupby"]) if groupby is None else groupby
     if column not in adata.obs:
@@ -123,15 +137,16 @@ def heatmap_table(
         )
         raise KeyError(msg)
     if groupby is None:
-        ranked = get_rankings(adata, rank_by=statistic, key=key)  # type: ignore[arg-type]
+        ranked = get_rankings(adata, rank_by=statistic, within=within, key=key)  # type: ignore[arg-type]
     else:
-        ranked = group_table(adata, groupby, statistic=statistic, key=prefix)
+        ranked = group_table(adata, groupby, statistic=statistic, key=prefix, within=within)
+    ranked = ranked[ranked["names"].isin(columns.names)]  # covariates have a table of their own
     groups = list(dict.fromkeys(ranked["group"]))
     first = ranked[ranked["rank"] <= n_genes].sort_values("rank", kind="stable")
     first = first.drop_duplicates("names")
     place = {name: i for i, name in enumerate(groups)}
     first = first.iloc[np.lexsort((first["rank"], first["group"].map(place)))]
-    genes = adata.var_names.get_indexer_for(first["names"])
+    genes = columns.names.get_indexer_for(first["names"])
 
     group = adata.obs[column].astype(object)
     code = group.where(group.notna(), "").astype(str).map(place)
@@ -142,9 +157,9 @@ def heatmap_table(
     if len(rows) == 0:
         msg = f"groupby={column!r}: no analysed cell in the groups {quoted(groups)}."
         raise ValueError(msg)
-    layer = adata.layers[stored_statistics(adata, prefix)[statistic]]
+    array = columns.statistics(adata)[statistic]
     values = np.concatenate(
-        [read_values(layer, block)[:, genes] for block in row_blocks(rows, adata.n_vars)]
+        [read_values(array, block)[:, genes] for block in row_blocks(rows, len(columns.names))]
     )
     cells = [code.to_numpy()[rows].astype(int), adata.obs_names.to_numpy()[rows]]
     cells[0] = np.asarray(groups, dtype=object)[cells[0]]
@@ -277,11 +292,11 @@ def _block(
     )
 
 
-def _statistic(adata: AnnData, rank_by: str | None, key: str) -> str:
-    """Return what to show: as asked, else as stored, if its layer is there."""
-    prefix = layer_prefix(adata, key)
+def _statistic(adata: AnnData, rank_by: str | None, key: str, *, within: bool) -> str:
+    """Return what to show: as asked, else as stored, if its values are."""
+    columns = columns_of(adata, key, within=within)
     if rank_by is not None:
-        check_statistic(adata, prefix, rank_by, argument="rank_by", allowed=RANK_BY)
+        check_statistic(adata, columns, rank_by, argument="rank_by", allowed=RANK_BY)
         return rank_by
     by = str(check_stored(adata, key)["params"].get("rank_by", "value"))
-    return by if by in RANK_BY and by in stored_statistics(adata, prefix) else "value"
+    return by if by in RANK_BY and by in columns.statistics(adata) else "value"

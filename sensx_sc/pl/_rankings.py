@@ -31,16 +31,18 @@ def rankings(
     n_genes: int = 20,
     rank_by: Literal["value", "change", "mean"] | None = None,
     presence: Literal["present", "absent"] | None = None,
+    within: bool = False,
     key: str = "sensx",
     ncols: int = 4,
     ax: Axes | Iterable[Axes] | None = None,
 ) -> Axes | np.ndarray[Any, Any]:
     """Draw the first genes of each group (or cell) as bars, one panel each.
 
-    Length: the statistic that ranks (eq. 3 for ``value``, with a 95 % interval from its standard
-    error). Colour: the sign of ``mean``, that is whether more expression raises or lowers q. Fill:
-    filled = the gene is above its lower bound in at least half of the group's cells (in the
-    cell), open = it is not.
+    Length: the statistic that ranks (eq. 3 for ``value``), with a 95 % interval where its standard
+    error is stored: ``value`` of groups, ``value`` and ``change`` of single cells (statistics
+    ``"se"`` and ``"change_se"`` of :func:`sensx_sc.tl.sensx`). Colour: the sign of ``mean``, that
+    is whether more expression raises or lowers q. Fill: filled = the gene is above its lower bound
+    in at least half of the group's cells (in the cell), open = it is not.
 
     Parameters
     ----------
@@ -56,6 +58,9 @@ def rankings(
         ``"value"``, ``"change"`` or ``"mean"``; None = as stored.
     presence
         ``"present"`` or ``"absent"``: rank only these genes; None = all.
+    within
+        Of results with ``groups``, whose sets are drawn in the place of genes, and ``within``:
+        draw what the top sets were taken apart into.
     key
         ``key_added`` of the results.
     ncols
@@ -98,6 +103,7 @@ def rankings(
         n_genes=n_genes,
         rank_by=rank_by,
         presence=presence,
+        within=within,
         key=key,
     )
     names = list(pd.unique(table["panel"]))
@@ -115,7 +121,8 @@ def rankings(
         draw_rankings(panel, table[table["panel"] == name], name)
         if not own or i + ncols >= len(axes):
             panel.set_xlabel(label, fontsize=8)
-    legend = rankings_legend(table, quantity(params), one_cell=cells is not None)
+    of_sets = params.get("n_groups") is not None and not within
+    legend = rankings_legend(table, quantity(params), one_cell=cells is not None, of_sets=of_sets)
     place_legend(axes, legend, own=own, entry=2.6)
     return one_or_all(axes)
 
@@ -129,6 +136,7 @@ def rankings_table(
     rank_by: Literal["value", "change", "mean"] | None,
     presence: Literal["present", "absent"] | None,
     key: str,
+    within: bool = False,
 ) -> pd.DataFrame:
     """Return what is drawn: ``panel, names, rank, statistic, size, error, sign, present``."""
     table = get_rankings(
@@ -138,6 +146,7 @@ def rankings_table(
         rank_by=rank_by,
         presence=presence,
         n_genes=n_genes,
+        within=within,
         key=key,
     )
     if table.empty:
@@ -195,14 +204,20 @@ def _colour(sign: float) -> str:
     return RAISES if sign > 0 else LOWERS if sign < 0 else UNSIGNED
 
 
-def rankings_legend(table: pd.DataFrame, q: str, *, one_cell: bool) -> list[Artist]:
-    """Return the legend's entries for what the panels show."""
+def rankings_legend(
+    table: pd.DataFrame, q: str, *, one_cell: bool, of_sets: bool = False
+) -> list[Artist]:
+    """Return the legend's entries for what the panels show.
+
+    The genes of a set move up and down at once: its sign says what that does on average.
+    """
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
+    moved = "moving it" if of_sets else "more expression"
     words = {
-        RAISES: f"more expression: {q} up",
-        LOWERS: f"more expression: {q} down",
+        RAISES: f"{moved}: {q} up",
+        LOWERS: f"{moved}: {q} down",
         UNSIGNED: "sign unknown or zero",
     }
     used = {_colour(sign) for sign in table["sign"]}

@@ -179,25 +179,6 @@ def pick_mask(
     return chosen
 
 
-def pick_groups(
-    groups: Any, table: pd.DataFrame | None, names: Sequence[str] | pd.Index[Any]
-) -> Any:
-    """Groups of features as the method takes them, from the name of a column or as given.
-
-    Raises
-    ------
-    KeyError
-        No such column.
-    """
-    if not isinstance(groups, str):
-        return aligned(groups, names, "groups")
-    if table is None or groups not in table:
-        there = "none" if table is None else ", ".join(map(repr, table.columns)) or "none"
-        msg = f"`groups` {groups!r} is not a column; the columns are: {there}."
-        raise KeyError(msg)
-    return column_of(table, groups).astype(object).to_numpy()
-
-
 def pick_bounds(
     lower: ArrayLike | str | None,
     upper: ArrayLike | str | None,

@@ -34,7 +34,8 @@ class Facts:
     lower, upper, tested
         The domain, (n,).
     groups
-        The group of each feature in each partition, one after the other; empty without groups.
+        The group of each feature in each partition, one after the other, and what else tells one
+        grouping, or kinds of features, from another; empty where each changes alone.
     deltas
         The scales.
     outputs

@@ -66,6 +66,14 @@ class GroupMeans:
         for name, moments in other._moments.items():
             self._moments.setdefault(name, Moments(self.n)).merge(moments)
 
+    def part(self, columns: slice) -> GroupMeans:
+        """The means of some consecutive features."""
+        flat = {
+            name: array[columns] if array.ndim else array
+            for name, array in self.to_arrays().items()
+        }
+        return GroupMeans.from_arrays(flat)
+
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Everything, as named arrays."""
         flat: dict[str, NDArray[Any]] = {"n_cells": np.array(self.n_cells), "above": self._above}

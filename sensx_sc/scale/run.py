@@ -13,7 +13,7 @@ from sensx_sc.core.explanation import joined
 from sensx_sc.core.preparation import read
 from sensx_sc.core.progress import Progress
 from sensx_sc.core.sampling import cell_key, uniforms
-from sensx_sc.core.walks import UnrepeatableError
+from sensx_sc.core.walks import UnrepeatableError, place
 from sensx_sc.scale.cluster import active_client, on_workers
 from sensx_sc.scale.facts import Facts
 from sensx_sc.scale.results import condense
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sensx_sc.scale.cluster import Task
     from sensx_sc.scale.results import BlockResult
     from sensx_sc.scale.shard import Shard
+    from sensx_sc.slots import Section
     from sensx_sc.words import OnError
 
 _LEFT_OUT = ("rows_a_batch", "model", "evaluator", "max_walks")  # the last is in "n_walks"
@@ -60,8 +61,14 @@ class Job:
         What to keep for every cell and feature.
     on_error
         ``"mark"`` cells on which the model fails, or ``"raise"``.
+    sections
+        Which columns of the results go where.
     keep
         Only so many features of each cell; None: all.
+    features
+        Names of all columns of the rows.
+    n_matrix
+        How many of them are features of the matrix, with covariates behind them; None: all.
     """
 
     rows: Rows
@@ -74,7 +81,10 @@ class Job:
     run: Run
     statistics: tuple[str, ...]
     on_error: OnError
+    sections: tuple[Section, ...]
     keep: int | None = None
+    features: tuple[str, ...] = ()
+    n_matrix: int | None = None
 
 
 def open_store(
@@ -86,7 +96,6 @@ def open_store(
     obs_names: pd.Index[Any],
     var_names: pd.Index[Any],
     slots: Mapping[str, list[str]],
-    obsm: bool = False,
 ) -> Store:
     """The store of a job, new or to be resumed; the arguments are those of :class:`Store`."""
     run, domain, n = job.run, job.run.domain, job.run.n_features
@@ -103,7 +112,7 @@ def open_store(
         domain.lower[:n],
         domain.upper[:n],
         domain.tested[:n],
-        np.concatenate([np.empty(0, np.int64), *(part.label[:n] for part in run.partitions)]),
+        run.grouping(n),
         run.deltas,
         _model_outputs(job),
     )
@@ -114,7 +123,7 @@ def open_store(
         var_names=var_names,
         slots=slots,
         facts=facts,
-        obsm=obsm,
+        sections=job.sections,
         chunk_size=None if chunk_size == "auto" else int(chunk_size),
     )
 
@@ -128,6 +137,8 @@ def _model_outputs(job: Job) -> Floats:
     run, domain = job.run, job.run.domain
     u = uniforms(0, cell_key("store"), "calibration", 0, 2 * _N_PROBES, domain.n_features)
     points = domain.lower + u * (domain.upper - domain.lower)
+    if not domain.continuous:
+        points[:, domain.free] = place(u[:, domain.free], run.trial[0], domain, 1.0)
     points[:_N_PROBES, ~domain.tested] = domain.lower[~domain.tested]
     evaluator = next(iter(run.evaluators.values()))
     found = np.full((len(points), len(job.output_names) + 1), np.nan)

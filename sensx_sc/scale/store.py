@@ -24,12 +24,13 @@ from sensx_sc.scale.sparse_layers import make_empty, require, sparse_rows, write
 from sensx_sc.scale.top import parse_keep, row_lengths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     import pandas as pd
 
     from sensx_sc.core.arrays import Ints
     from sensx_sc.scale.results import BlockResult
+    from sensx_sc.slots import Section
 
 FORMAT = 2
 CHUNK_BYTES = 2**23
@@ -53,8 +54,8 @@ class Store:
         it is of this run.
     facts
         What the run depends on: must be the same when it is resumed.
-    obsm
-        Whether the results go to ``obsm``, since they are not about genes.
+    sections
+        Which columns of the results go where in the AnnData.
     chunk_size
         Cells a block; None: some megabytes. A store that is resumed keeps its own.
 
@@ -75,7 +76,7 @@ class Store:
         var_names: pd.Index[Any],
         slots: Mapping[str, list[str]],
         facts: Facts,
-        obsm: bool = False,
+        sections: Sequence[Section],
         chunk_size: int | None = None,
     ) -> None:
         self.path = _folder(path)
@@ -83,22 +84,26 @@ class Store:
         self.statistics = facts.statistics
         self.keep = parse_keep(facts.keep)
         self.shape = (len(obs_names), len(facts.names))
-        self._where = "obsm" if obsm else "layers"
-        self._journal = Journal(self.path / self._where / key / NAME)
+        self._places = {
+            f"{part.spot.attribute}/{part.spot.name(key, name)}": (name, part)
+            for part in sections
+            for name in self.statistics
+        }
+        self._journal = Journal(self.path / next(iter(self._places)) / NAME)
         self._lengths: dict[int, tuple[Ints, Ints]] = {}
         self._arrays: dict[str, Any] = {}
         if not anndata_zarr.is_anndata(self.path):
             self._refuse_other_things()
             anndata_zarr.make(self.path, obs_names, var_names)
         anndata_zarr.check_names(self.path, "obs", obs_names)
-        if not obsm:
+        if any(part.spot.attribute == "layers" for part in sections):
             anndata_zarr.check_names(self.path, "var", var_names)
         if not self._journal.exists():
             self._refuse_foreign(slots)
             self._begin(facts, chunk_size)
         self.chunk_size = self._resumed(facts, obs_names, chunk_size)
-        for name in self.statistics:
-            remove_abandoned(self.path / self._place(name))
+        for place in self._places:
+            remove_abandoned(self.path / place)
         self._create()
 
     def _refuse_other_things(self) -> None:
@@ -129,7 +134,8 @@ class Store:
         row = 8 * self.keep if self.keep else 4 * self.shape[1]
         auto = max(1, min(CHUNK_BYTES // row, _MOST_CELLS))
         manifest = {"format": FORMAT, "chunk_size": int(chunk_size or auto)}
-        anndata_zarr.require_group(anndata_zarr.open_root(self.path), self._where)
+        for attribute in {place.split("/")[0] for place in self._places}:
+            anndata_zarr.require_group(anndata_zarr.open_root(self.path), attribute)
         self._journal.folder.parent.mkdir(parents=True, exist_ok=True)
         self._journal.begin(manifest | facts.manifest(), facts.arrays())
 
@@ -154,8 +160,7 @@ class Store:
     def _create(self) -> None:
         """Make the layers that are not there."""
         root = anndata_zarr.open_root(self.path)
-        for name in self.statistics:
-            place = self._place(name)
+        for place, (name, part) in self._places.items():
             if place in root:
                 continue
             if self.keep is not None:
@@ -163,25 +168,22 @@ class Store:
                 continue
             root.create_array(
                 place,
-                shape=self.shape,
-                chunks=(min(self.chunk_size, self.shape[0]), self.shape[1]),
+                shape=(self.shape[0], part.width),
+                chunks=(min(self.chunk_size, self.shape[0]), part.width),
                 dtype=_kind(name),
                 fill_value=0 if name in WHOLE else np.nan,
                 attributes={"encoding-type": "array", "encoding-version": "0.2.0"},
             )
 
-    def _place(self, name: str) -> str:
-        return f"{self._where}/{self.key}" + ("" if name == "value" else f"_{name}")
-
     def _rows(self, block: int) -> slice:
         start = block * self.chunk_size
         return slice(start, min(start + self.chunk_size, self.shape[0]))
 
-    def _array(self, name: str) -> Any:
+    def _array(self, place: str) -> Any:
         """One of the dense arrays."""
-        if name not in self._arrays:
-            self._arrays[name] = anndata_zarr.open_root(self.path)[self._place(name)]
-        return self._arrays[name]
+        if place not in self._arrays:
+            self._arrays[place] = anndata_zarr.open_root(self.path)[place]
+        return self._arrays[place]
 
     def missing(self, blocks: Iterable[int]) -> list[int]:
         """Which of some blocks are not finished."""
@@ -212,18 +214,17 @@ class Store:
         self._compare_data(flat.pop("data"), data, list(names))
         block = from_arrays(flat)
         if self.keep is None:
-            told = dict(zip(self.statistics, flat["digests"].tolist(), strict=True))
-            for name in self.statistics:
-                if self._digest_on_disk(number, name, block.cells) != told[name]:
-                    self._say_damaged(number, f"its {name!r}")
+            for place, told in zip(self._places, flat["digests"].tolist(), strict=True):
+                if self._digest_on_disk(number, place, block.cells) != told:
+                    self._say_damaged(number, f"its {self._places[place][0]!r}")
                     return None
         self._note(number, block)
         return block
 
-    def _digest_on_disk(self, number: int, name: str, cells: Ints) -> str:
+    def _digest_on_disk(self, number: int, place: str, cells: Ints) -> str:
         rows = self._rows(number)
         try:
-            found = self._array(name)[rows][cells - rows.start]
+            found = self._array(place)[rows][cells - rows.start]
         except Exception:  # noqa: BLE001 - a codec may fail in any way on damaged bytes
             return "unreadable"
         return _hex(found)
@@ -257,17 +258,19 @@ class Store:
         """
         record = to_arrays(block) | {"data": data}
         if self.keep is None:
-            digests = [self._write_chunk(number, block, name) for name in self.statistics]
+            digests = [self._write_chunk(number, block, place) for place in self._places]
             record |= {"digests": np.array(digests)}
         self._journal.write(number, record)
         self._note(number, block)
 
-    def _write_chunk(self, number: int, block: BlockResult, name: str) -> str:
-        rows, array = self._rows(number), self._array(name)
-        chunk = np.full((rows.stop - rows.start, self.shape[1]), array.fill_value, array.dtype)
-        chunk[block.cells - rows.start] = block.arrays[name]
+    def _write_chunk(self, number: int, block: BlockResult, place: str) -> str:
+        name, part = self._places[place]
+        rows, array = self._rows(number), self._array(place)
+        chunk = np.full((rows.stop - rows.start, part.width), array.fill_value, array.dtype)
+        values = block.arrays[name][:, part.columns]
+        chunk[block.cells - rows.start] = values
         array[rows] = chunk
-        return _hex(block.arrays[name])
+        return _hex(values)
 
     def _note(self, number: int, block: BlockResult) -> None:
         if block.genes is not None:
@@ -284,7 +287,7 @@ class Store:
         if self.keep is not None:
             anndata_zarr.unconsolidate(self.path)
             root = anndata_zarr.open_root(self.path)
-            places = {name: root[self._place(name)] for name in self.statistics}
+            places = {name: root[place] for place, (name, _) in self._places.items()}
             write_entries(places, self.shape[0], self._lengths, self._entries)
         anndata_zarr.publish(self.path, slots, self._journal.folder)
 
@@ -298,17 +301,22 @@ class Store:
             raise AssertionError
         return block.genes, block.arrays
 
-    def layers(self) -> dict[str, Any]:
-        """The layers of a finished store by their keys, as Dask arrays that read it."""
-        return {self._place(name).split("/")[1]: self._lazy(name) for name in self.statistics}
+    def arrays(self) -> dict[str, dict[str, Any]]:
+        """The arrays of a finished store, as Dask arrays that read it, for each attribute."""
+        found: dict[str, dict[str, Any]] = {}
+        for place, (name, part) in self._places.items():
+            attribute, slot = place.split("/")
+            found.setdefault(attribute, {})[slot] = self._lazy(place, name, part)
+        return found
 
-    def _lazy(self, name: str) -> Any:
+    def _lazy(self, place: str, name: str, part: Section) -> Any:
         import dask.array as da
 
-        told = (str(self.path), self._place(name), str(self._journal.manifest_path))
+        told = (str(self.path), place, str(self._journal.manifest_path))
         if self.keep is not None:
-            return sparse_rows(*told, self.shape, self.chunk_size, _kind(name))
-        lazy = da.from_zarr(self._array(name))
+            shape = (self.shape[0], part.width)
+            return sparse_rows(*told, shape, self.chunk_size, _kind(name))
+        lazy = da.from_zarr(self._array(place))
         return lazy.map_blocks(
             _still_there, told[0], told[2], dtype=lazy.dtype, meta=np.empty((0, 0), lazy.dtype)
         )

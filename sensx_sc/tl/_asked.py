@@ -10,31 +10,35 @@ import numpy as np
 from sensx_sc.core.arrays import as_rows, pick_rows
 from sensx_sc.core.plan import make_plan
 from sensx_sc.core.preparation import block_size, outputs, prepare
+from sensx_sc.core.sets import Partition, make_partition, single_features
+from sensx_sc.pp._feature_kinds import pick_kinds
+from sensx_sc.pp._gene_sets import pick_groups, pick_within
 from sensx_sc.pp._selection import (
     check_adata,
     pick_bounds,
-    pick_groups,
     pick_mask,
     pick_matrix,
     refuse_constant,
 )
 from sensx_sc.scale.run import Job
 from sensx_sc.scale.top import parse_keep
-from sensx_sc.slots import check_key, digest, refuse_foreign, slot_names, stored_bounds
+from sensx_sc.slots import GROUPS, check_key, digest, refuse_foreign, slot_names, stored_bounds
+from sensx_sc.tl._columns import make_sections, pick_spots, place_names, refuse_kept_groups
 from sensx_sc.tl._covariates import Inputs
-from sensx_sc.tl._notes import log_plan
+from sensx_sc.tl._notes import log_levels, log_plan
 from sensx_sc.tl._targets import pick_targets, warn_of_counts
 from sensx_sc.words import ON_ERROR, STATISTICS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    import pandas as pd
     from anndata import AnnData
 
-    from sensx_sc.core.arrays import Floats
+    from sensx_sc.core.arrays import Floats, Ints
     from sensx_sc.core.options import Options
     from sensx_sc.tl._results import Results
-    from sensx_sc.words import OnError
+    from sensx_sc.words import GroupNorm, OnError, Overlap, Ungrouped
 
 KEPT = ("value", "rank", *STATISTICS[1:])
 
@@ -55,8 +59,6 @@ class Asked:
         Prefix of the results, and where the bounds come from.
     told
         Arguments that are recorded with the results.
-    in_obsm
-        Whether the results are no layers.
     """
 
     job: Job
@@ -65,12 +67,12 @@ class Asked:
     key: str
     source: str
     told: dict[str, Any]
-    in_obsm: bool
 
     @property
     def slots(self) -> dict[str, list[str]]:
         """Names of what is written."""
-        return slot_names(self.key, list(self.job.statistics), in_obsm=self.in_obsm)
+        spots = [section.spot for section in self.job.sections]
+        return slot_names(self.key, self.job.statistics, spots)
 
     def about(self, adata: AnnData, target: Any, key: str) -> Asked:
         """The same question about another output, under another key."""
@@ -94,6 +96,8 @@ class Asked:
             "domain": self.source,
             "domain_digest": digest(*results.bounds),
             "statistics": list(self.job.statistics),
+            "evaluations": self.job.run.evaluations,
+            "evaluations_within": self.job.run.evaluations_within,
         }
 
     def slots_of(self, results: Results, adata: AnnData) -> dict[str, dict[str, Any]]:
@@ -111,6 +115,7 @@ class Asked:
             source=self.source,
             raced=bool(job.run.options.top_k or job.run.until_stable),
         )
+        log_levels(job.run)
 
 
 def ask(
@@ -126,6 +131,12 @@ def ask(
     lower: Any,
     upper: Any,
     groups: Any,
+    group_norm: GroupNorm,
+    overlap: Overlap,
+    ungrouped: Ungrouped,
+    within: Any,
+    kinds: Any,
+    covariates: Any,
     statistics: Sequence[str],
     keep: str,
     chunk_size: int | str,
@@ -157,16 +168,23 @@ def ask(
     cells = np.flatnonzero(pick_mask(mask_obs, adata.obs, adata.obs_names, "mask_obs"))
     rows = matrix.values if len(cells) == adata.n_obs else pick_rows(matrix.values, cells)
     rows = as_rows(rows, name=matrix.label)
-    in_obsm = obsm is not None or groups is not None
-    refuse_foreign(adata, key_added, slot_names(key_added, kept, in_obsm=in_obsm))
     if features is not None:
         lower, upper = stored_bounds(adata, key_added, lower, upper)
     low, high, source = pick_bounds(lower, upper, features, matrix)
     refuse_constant(low, high, source, adata.n_obs)
     mask = pick_mask(mask_var, features, matrix.names, "mask_var")
-    grouped = pick_groups(groups, features, matrix.names)
-    inputs = Inputs(model, rows, matrix.names, low, high, mask, grouped)
-    inputs = inputs.with_covariates(adata, cells, device)
+    values = pick_kinds(kinds, features, matrix.names, rows, low, high)
+    together = {} if values is None else values.blocks
+    spots = pick_spots(
+        obsm=obsm, groups=groups, within=within, covariates=covariates, blocks=bool(together)
+    )
+    refuse_kept_groups(keep, spots)
+    refuse_foreign(adata, key_added, slot_names(key_added, kept, spots))
+    how_grouped: dict[str, Any] = {"norm": group_norm, "overlap": overlap, "ungrouped": ungrouped}
+    grouped = _partition(groups, features, matrix.names, together, how_grouped)
+    finer = pick_within(within, features, matrix.names)
+    inputs = Inputs(model, rows, matrix.names, low, high, mask, grouped, finer, values)
+    inputs = inputs.with_covariates(adata, cells, device, covariates)
     run = prepare(
         inputs.rows,
         inputs.model,
@@ -175,15 +193,19 @@ def ask(
         mask=inputs.mask,
         names=inputs.names,
         groups=inputs.groups,
+        within=inputs.within,
+        kinds=inputs.kinds,
+        hold=False,
         device=device,
         options=options,
         mark=on_error == "mark",
         **how,
     )
     warn_of_counts(inputs.rows, run.response.model)
-    together = block_size(chunk_size, len(matrix.names))
-    at_cells = outputs(inputs.rows, run, together, mark=on_error == "mark")
+    n_together = block_size(chunk_size, len(matrix.names))
+    at_cells = outputs(inputs.rows, run, n_together, mark=on_error == "mark")
     targets, names = pick_targets(adata, target, cells, at_cells, run)
+    columns = place_names(run, matrix.names)
     job = Job(
         inputs.rows,
         cells,
@@ -191,14 +213,39 @@ def ask(
         tuple(adata.obs_names[cells]),
         targets,
         names,
-        matrix.names if run.domain.groups is None else run.domain.groups.names,
+        columns,
         run,
         tuple(kept),
         on_error,
+        make_sections(run, spots, columns, len(matrix.names)),
         n_kept,
+        inputs.names,
+        len(matrix.names),
     )
     told = {**_told(target), "layer": layer, "obsm": obsm, "keep": keep}
-    return Asked(job, together, at_cells, key_added, source, told, in_obsm)
+    if covariates is not None:
+        told["covariates"] = [covariates] if isinstance(covariates, str) else list(covariates)
+    if GROUPS not in spots:  # each gene alone, whatever walks beside them
+        told["n_groups"] = None
+    return Asked(job, n_together, at_cells, key_added, source, told)
+
+
+def _partition(
+    groups: Any,
+    table: pd.DataFrame | None,
+    names: tuple[str, ...],
+    blocks: Mapping[str, Ints],
+    how: dict[str, Any],
+) -> Partition | None:
+    """What changes together: groups, or one-hot blocks beside single features."""
+    if groups is not None:
+        return make_partition(
+            pick_groups(groups, table, names), len(names), names=names, blocks=blocks, **how
+        )
+    if blocks:
+        single = single_features(len(names), names, blocks)
+        return Partition(single.with_norm(how["norm"]))
+    return None
 
 
 def _told(target: Any) -> dict[str, Any]:

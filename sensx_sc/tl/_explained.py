@@ -113,6 +113,13 @@ def stored_cells(
     stored = check_stored(adata, prefix)
     require_all(adata, prefix, f"key={key!r}: this takes")
     params = stored["params"]
+    if any(params.get(name) is not None for name in ("n_groups", "kinds", "covariates")):
+        msg = (
+            f"key={key!r} explains groups of features, or features that are no continuous numbers; "
+            "this takes the values of single continuous ones: run sx.tl.sensx without `groups`, "
+            "`kinds` and `covariates`."
+        )
+        raise ValueError(msg)
     where = "layers" if params.get("obsm") is None else "obsm"
     matrix = pick_matrix(adata, layer=params.get("layer"), obsm=params.get("obsm"))
     chosen = pick_mask(mask_obs, adata.obs, adata.obs_names, "mask_obs")

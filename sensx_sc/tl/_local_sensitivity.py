@@ -137,10 +137,11 @@ def local_sensitivity(
     - ``.obs["local_sensitivity_target"]``, ``["local_sensitivity_qoi"]``: explained output and q.
     - ``.var["local_sensitivity_lower"]``, ``["local_sensitivity_upper"]``: the domain used.
     - ``.uns["local_sensitivity"]``: ``params``; ``slopes``, a tidy table of means over the cells of
-      each explained output (group, names, rank by the size of the mean slope, slope and its
-      standard error over cells, size = mean of |slope|, agreement = share of cells with the sign of
-      the mean, bandwidth, curvature, presence, n_cells); ``curve`` (groups, n_vars, windows), the
-      mean slope in each window, whose half-widths are ``params["bandwidths"]``.
+      each explained output that have tested the gene (group, names, rank by the size of the mean
+      slope, where a cell that has not tested it adds 0, slope and its standard error over cells,
+      size = mean of ``|slope|``, agreement = share of cells with the sign of the mean, bandwidth,
+      curvature, presence, n_cells); ``curve`` (groups, n_vars, windows), the mean slope in each
+      window, whose half-widths are ``params["bandwidths"]``.
 
     Raises
     ------

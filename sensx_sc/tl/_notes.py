@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from sensx_sc.core.plan import duration
 from sensx_sc.logger import logger
 
 if TYPE_CHECKING:
     from sensx_sc.core.plan import Plan
+    from sensx_sc.core.run import Run
     from sensx_sc.tl._results import Results
 
 
@@ -40,6 +43,24 @@ def log_plan(plan: Plan, n_obs: int, n_arrays: int, *, source: str, raced: bool)
             n_obs,
             4e-9 * (n_obs - n_cells) * n_features * n_arrays,
         )
+
+
+def log_levels(run: Run) -> None:
+    """Say what each level of a hierarchy takes of a cell's evaluations."""
+    if run.within is None:
+        return
+    walks, free = run.design.n_walks, run.domain.free
+    finest = len(np.unique(run.within.label[free]))
+    logger.info(
+        "sensx: of the evaluations of a cell %.3g walk %d groups, and about %.3g what the top %d "
+        "of them hold, beside the others; walks of all %d would take %.3g.",
+        walks * run.domain.n_steps,
+        run.domain.n_steps,
+        run.evaluations_within,
+        run.within_top,
+        finest,
+        walks * finest,
+    )
 
 
 def log_written(

@@ -73,9 +73,9 @@ def property_gradient(
 
     Each cell is edited step by step along one property (its library size, a gene programme, the
     mitochondrial share), the property is measured at every step, and the response is followed. The
-    expected property gradient magnitude is EPGM = sum |dq| / sum |dm|, over forward differences.
-    Whether that is more than chance is asked of placebos: the same edit of other genes of like
-    expression.
+    expected property gradient magnitude (EPGM) is ``sum |dq| / sum |dm|``, over forward
+    differences. Whether that is more than chance is asked of placebos: the same edit of other genes
+    of like expression.
 
     Parameters
     ----------
@@ -93,8 +93,8 @@ def property_gradient(
     n_placebos
         Placebos of each edit.
     paper_compat
-        Also write the scores as published: mean |np.gradient(q)| over the index of the step, the
-        original prepended, and the two-sided shuffle test.
+        Also write the scores as published: mean ``|np.gradient(q)|`` over the index of the step,
+        the original prepended, and the two-sided shuffle test.
     n_permutations
         Of the shuffle test.
     batch_size, device
@@ -148,9 +148,10 @@ def property_gradient(
 
     References
     ----------
-    Penzel, Denzler, WACV 2026, arXiv 2503.05424. EPGM there is mean |np.gradient(q)| over the index
-    of the step; per unit of the measured property, with forward differences and placebos, it is
-    comparable between editors, does not hide oscillation, and asks for influence, not smoothness.
+    Penzel, Denzler, WACV 2026, arXiv 2503.05424. EPGM there is mean ``|np.gradient(q)|`` over the
+    index of the step; per unit of the measured property, with forward differences and placebos, it
+    is comparable between editors, does not hide oscillation, and asks for influence, not
+    smoothness.
     """
     started = time.perf_counter()
     check_adata(adata)

@@ -7,21 +7,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
+from sensx_sc.get._columns import check_statistic, columns_of
 from sensx_sc.get._stored import (
     attributed,
     check_count,
-    check_statistic,
     check_stored,
-    explained_array,
     kept_only,
-    layer_prefix,
-    lower_bounds,
     quoted,
-    read_rows,
     read_values,
     require_all,
     row_blocks,
-    stored_statistics,
 )
 from sensx_sc.logger import logger
 from sensx_sc.scale.group_means import GroupMeans
@@ -34,6 +29,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
+    from sensx_sc.get._columns import Columns
+
 RANKABLE = ("value", "change", "mean", "std", "shapley")
 
 
@@ -45,6 +42,7 @@ def rank_groups(
     reference: str | None = None,
     replicates: str | None = None,
     n_genes: int = 100,
+    within: bool = False,
     key: str = "sensx",
     key_added: str | None = None,
 ) -> None:
@@ -80,6 +78,10 @@ def rank_groups(
         comparison. None: cells are.
     n_genes
         Length of ``names`` and ``scores`` (fewer if fewer genes were tested); ``rankings`` has all.
+    within
+        Of results with ``groups`` (whose sets are ranked in the place of genes) and ``within``:
+        rank what the top sets of the cells were taken apart into; means are over the cells that
+        have a value.
     key
         ``key_added`` of the results.
     key_added
@@ -126,7 +128,8 @@ def rank_groups(
     Aggarwal, Cogan, Periwal (2026), SensX, TMLR, eq. 3 and 4.
     """
     check_count(n_genes, "n_genes")
-    prefix = layer_prefix(adata, key)
+    columns = columns_of(adata, key, within=within)
+    prefix = columns.prefix
     added = f"{prefix}_{groupby}" if key_added is None else key_added
     if not added or set(added) & set("/*"):
         msg = f"key_added={added!r} must not be empty or hold '/' or '*'; give another key_added."
@@ -136,9 +139,9 @@ def rank_groups(
         raise ValueError(msg)
     if reference is not None:
         require_all(adata, prefix, f"`reference` {reference!r} takes")
-    table = group_table(adata, groupby, statistic=statistic, key=prefix)
+    table = group_table(adata, groupby, statistic=statistic, key=prefix, within=within)
     if reference is not None:
-        tests = _tests(adata, groupby, statistic, prefix, reference, replicates)
+        tests = _tests(adata, groupby, statistic, columns, reference, replicates)
         table = with_tests(table, tests, statistic)
     elif replicates is not None:
         msg = f"`replicates` {replicates!r} needs a `reference` to compare with."
@@ -169,10 +172,13 @@ def rank_groups(
     )
 
 
-def group_table(adata: AnnData, groupby: str, *, statistic: str, key: str) -> pd.DataFrame:
+def group_table(
+    adata: AnnData, groupby: str, *, statistic: str, key: str, within: bool = False
+) -> pd.DataFrame:
     """Return the rankings of :func:`rank_groups` as a table; nothing is written."""
-    prefix = layer_prefix(adata, key)
-    check_statistic(adata, prefix, statistic, argument="statistic", allowed=RANKABLE)
+    columns = columns_of(adata, key, within=within)
+    prefix = columns.prefix
+    check_statistic(adata, columns, statistic, argument="statistic", allowed=RANKABLE)
     _check_kept(adata, prefix, statistic)
     codes, names = _groups(adata, groupby)
     explained = attributed(adata, prefix)
@@ -180,7 +186,7 @@ def group_table(adata: AnnData, groupby: str, *, statistic: str, key: str) -> pd
     used = 0
     for code, name in enumerate(names):
         rows = np.flatnonzero(explained & (codes == code))
-        part, n = _one_group(adata, rows, statistic, prefix)
+        part, n = _one_group(adata, rows, statistic, columns)
         used += n
         if part is None:
             bare.append(name)
@@ -270,13 +276,13 @@ def _tests(
     adata: AnnData,
     groupby: str,
     statistic: str,
-    prefix: str,
+    columns: Columns,
     reference: str,
     replicates: str | None,
 ) -> pd.DataFrame:
     """The tests of every gene and group against the reference."""
     codes, names = _groups(adata, groupby)
-    rows = np.flatnonzero(attributed(adata, prefix) & (codes >= 0))
+    rows = np.flatnonzero(attributed(adata, columns.prefix) & (codes >= 0))
     replicate = None
     if replicates is not None:
         replicate, _ = _groups(adata, replicates, argument="replicates")
@@ -287,37 +293,37 @@ def _tests(
     else:
         check_reference(reference, names, codes[rows])
     return compare_groups(
-        adata.layers[stored_statistics(adata, prefix)[statistic]],
+        columns.statistics(adata)[statistic],
         rows,
         codes[rows],
         names,
-        adata.var_names,
+        columns.names,
         reference=reference,
         replicate=replicate,
     )
 
 
 def _one_group(
-    adata: AnnData, rows: NDArray[np.intp], statistic: str, prefix: str
+    adata: AnnData, rows: NDArray[np.intp], statistic: str, columns: Columns
 ) -> tuple[pd.DataFrame | None, int]:
     """Return one group's ranked table and how many of its cells have values."""
     if len(rows) == 0:
         return None, 0
-    layers = stored_statistics(adata, prefix)
-    wanted = [name for name in dict.fromkeys((*SHOWN, "se", statistic)) if name in layers]
-    array, lower = explained_array(adata, prefix), lower_bounds(adata, prefix)
-    group = GroupMeans(adata.n_vars)
-    kept = kept_only(adata, prefix) is not None
-    n_kept = np.zeros(adata.n_vars, dtype=np.int64)
-    for block in row_blocks(rows, adata.n_vars):
-        statistics = {name: read_values(adata.layers[layers[name]], block) for name in wanted}
+    stored, presence = columns.statistics(adata), columns.presence(adata)
+    wanted = [name for name in dict.fromkeys((*SHOWN, "se", statistic)) if name in stored]
+    names = columns.names
+    group = GroupMeans(len(names))
+    kept = kept_only(adata, columns.prefix) is not None
+    n_kept = np.zeros(len(names), dtype=np.int64)
+    for block in row_blocks(rows, max(adata.n_vars, len(names))):
+        statistics = {name: read_values(stored[name], block) for name in wanted}
         if kept:
             n_kept += np.isfinite(statistics["value"]).sum(axis=0)
             statistics = {name: np.nan_to_num(found) for name, found in statistics.items()}
-        group.add(statistics, read_rows(array, block) > lower)
-    table = ranking_table(group, adata.var_names, statistic)
+        group.add(statistics, presence(block))
+    table = ranking_table(group, names, statistic)
     if kept:
-        table["n_cells"] = n_kept[adata.var_names.get_indexer_for(table["names"])]
+        table["n_cells"] = n_kept[names.get_indexer_for(table["names"])]
         table = table[table["n_cells"] > 0].reset_index(drop=True)
     return table, group.n_cells
 

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
+from sensx_sc.get._columns import check_statistic, columns_of, layer_prefix
 from sensx_sc.get._stored import (
     attributed,
     check_count,
-    check_statistic,
     check_stored,
-    layer_prefix,
     read_rows,
     require_all,
 )
@@ -107,7 +106,7 @@ def rank_neighbors(
     added = f"{key}_neighbors" if key_added is None else key_added
     check_free(adata, added, "rank_neighbors")
     by = check_stored(adata, prefix)["params"]["rank_by"] if rank_by is None else rank_by
-    layer = check_statistic(adata, prefix, by, argument="rank_by", allowed=RANK_BY)
+    layer = check_statistic(adata, columns_of(adata, key), by, argument="rank_by", allowed=RANK_BY)
     rank_profiles(np.ones((1, 2)), metric)  # an unknown metric is refused before the work
     chosen = pick_mask(mask_obs, adata.obs, adata.obs_names, "mask_obs")
     rows = np.flatnonzero(chosen & attributed(adata, prefix))

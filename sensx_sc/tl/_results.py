@@ -13,7 +13,8 @@ import sensx_sc
 from sensx_sc.scale.group_means import GroupMeans
 from sensx_sc.scale.results import WHOLE
 from sensx_sc.scale.top import csr
-from sensx_sc.slots import sanitised
+from sensx_sc.slots import GROUPS, sanitised
+from sensx_sc.tl._columns import group_tables
 from sensx_sc.tl._rank_groups import ranking_records
 from sensx_sc.tl._ranking_table import ranking_table
 from sensx_sc.words import STATUSES
@@ -41,6 +42,7 @@ class Results:
 
     def __init__(self, job: Job, statistics: Iterable[str]) -> None:
         n_obs = job.n_obs
+        self.job = job
         self.names = job.names
         self.run = job.run
         self.arrays: dict[str, Any] = {}
@@ -87,8 +89,13 @@ class Results:
     @property
     def bounds(self) -> tuple[Floats, Floats]:
         """The domain of the features."""
-        n, domain = self.run.n_features, self.run.domain
+        n, domain = self._n_matrix, self.run.domain
         return domain.lower[:n], domain.upper[:n]
+
+    @property
+    def _n_matrix(self) -> int:
+        n = self.job.n_matrix
+        return self.run.n_features if n is None else n
 
     @property
     def counts(self) -> dict[str, int]:
@@ -124,17 +131,25 @@ class Results:
         ends = np.concatenate([envelope.ravel() for _, _, envelope in self._envelopes])
         return float(np.nanmax(ends) - np.nanmin(ends))
 
-    def rankings(self) -> pd.DataFrame:
-        """The tidy table of all groups, in the order of the model's outputs."""
-        rank_by = self.run.options.rank_by
+    def rankings(self, *, within: bool = False) -> pd.DataFrame:
+        """The tidy table of all groups, in the order of the model's outputs.
+
+        Parameters
+        ----------
+        within
+            Of what the top groups of cells were taken apart into.
+        """
+        rank_by, n_coarse = self.run.options.rank_by, self.run.n_coarse
+        columns = slice(n_coarse, None) if within else slice(0, n_coarse)
         groups = {
-            self.output_names[target]: self._groups[target] for target in sorted(self._groups)
+            self.output_names[target]: self._groups[target].part(columns)
+            for target in sorted(self._groups)
         }
         if not groups:  # no rows, but all columns
             none = ranking_table(GroupMeans(0), (), rank_by)
             return none.assign(group="")[["group", *_FIRST]]
         tables = [
-            ranking_table(group, self.names, rank_by).assign(group=name)
+            ranking_table(group, self.names[columns], rank_by).assign(group=name)
             for name, group in groups.items()
         ]
         table = pd.concat(tables, ignore_index=True)
@@ -167,11 +182,6 @@ class Results:
             f"{key}_qoi": self.qoi,
         }
         deltas, envelope = self.envelope()
-        found = self.arrays | self._sparse()
-        arrays = {
-            key if name == "value" else f"{key}_{name}": array for name, array in found.items()
-        }
-        domain = self.run.domain
         lower, upper = self.bounds
         bounds = {f"{key}_lower": lower, f"{key}_upper": upper}
         uns: dict[str, Any] = {
@@ -189,18 +199,31 @@ class Results:
             slots["var"] = bounds
         else:
             uns |= {"lower": lower, "upper": upper}
-        if of_genes and domain.groups is None:
-            slots["layers"] = arrays
-        else:
-            slots["obsm"] |= arrays
-        if domain.groups is not None:
-            names, label = list(domain.groups.names), domain.groups.label[: self.run.n_features]
-            uns["groups"] = pd.DataFrame({"names": names, "n_features": domain.groups.sizes})
+        for attribute, arrays in self._arrays(key, obs_names).items():
+            slots[attribute] = slots.get(attribute, {}) | arrays
+        if self.run.within is not None:
+            uns["rankings_within"] = self.rankings(within=True)
+        groups = self.run.domain.groups
+        if groups is not None and self.job.sections[0].spot == GROUPS:
+            uns |= group_tables(self.run, self.job)
+            label = groups.label[: self._n_matrix]
             if of_genes:
-                slots["var"][f"{key}_group"] = pd.Categorical.from_codes(label, names)
+                slots["var"][f"{key}_group"] = pd.Categorical.from_codes(label, list(groups.names))
             else:
                 uns["group_of"] = label
         return slots | {"uns": {key: uns}}
+
+    def _arrays(self, key: str, obs_names: pd.Index[Any]) -> dict[str, dict[str, Any]]:
+        """Keys and values of all statistics, for each attribute they go to."""
+        slots: dict[str, dict[str, Any]] = {}
+        for name, array in (self.arrays | self._sparse()).items():
+            for part in self.job.sections:
+                whole = part.width == array.shape[1]
+                own = array if whole else array[:, part.columns].copy()
+                if part.names is not None:
+                    own = pd.DataFrame(own, index=obs_names, columns=list(part.names))
+                slots.setdefault(part.spot.attribute, {})[part.spot.name(key, name)] = own
+        return slots
 
     def _sparse(self) -> dict[str, Any]:
         """Sparse layers of what was kept of each cell."""

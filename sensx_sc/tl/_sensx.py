@@ -17,9 +17,10 @@ from sensx_sc.tl._gather import gather
 from sensx_sc.tl._notes import log_written
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from os import PathLike
 
+    import pandas as pd
     import torch
     from anndata import AnnData
     from numpy.typing import ArrayLike
@@ -34,8 +35,10 @@ if TYPE_CHECKING:
         GroupNorm,
         OnError,
         OutOfDomain,
+        Overlap,
         Precision,
         RankBy,
+        Ungrouped,
     )
 
 
@@ -61,8 +64,14 @@ def sensx(
     out_of_domain: OutOfDomain = "raise",
     rank_by: RankBy = "value",
     estimator: Estimator = "walks",
-    groups: Grouping | str | None = None,
+    groups: Grouping | str | PathLike[str] | pd.DataFrame | None = None,
     group_norm: GroupNorm = "l2",
+    overlap: Overlap = "share",
+    ungrouped: Ungrouped = "hold",
+    within: Grouping | str | PathLike[str] | pd.DataFrame | None = None,
+    within_top: int = 1,
+    kinds: Mapping[str, str] | ArrayLike | pd.DataFrame | str | None = None,
+    covariates: str | Sequence[str] | Mapping[str, str | None] | None = None,
     top_k: int | None = None,
     max_walks: int = MAX_WALKS,
     alpha: float = 0.05,
@@ -132,6 +141,8 @@ def sensx(
         ``"raise"``, ``"clip"`` or ``"expand"`` for cells outside the domain.
     rank_by
         Statistic of the ranks and rankings: ``"value"``, ``"change"``, ``"mean"``, ``"shapley"``.
+        The paper's is ``"value"``, per unit of expression; ``"change"`` compares genes of
+        different ranges. The page on evidence says which answers which question.
     estimator
         ``"walks"``: exact. ``"gradient"``: from ``n_walks`` backward passes of a differentiable
         model, exact in the limit of small steps, and audited against exact walks of some
@@ -139,11 +150,40 @@ def sensx(
         of all features where the audit fails or there are no gradients.
     groups
         Genes that change together, in one step: a column of ``adata.var`` with a label for each
-        gene, such labels, or a mapping from the names of gene sets to their genes. A gene may be
-        in one set only; those in none keep their values. Results are then those of the sets.
+        gene, such labels, a mapping from the names of gene sets to their genes, a GMT file, or a
+        long table of a network with the columns ``source`` and ``target`` (or ``geneset`` and
+        ``genesymbol``). Of files and tables genes that are not in ``adata`` are left out, with a
+        log line. Results are then those of the sets.
     group_norm
         What the change of the response at a set's step is divided by: ``"l2"`` (the Euclidean
         length of the step, A14), ``"density"`` (the sum of the absolute steps) or ``"none"``.
+    overlap
+        Sets that share genes are walked as disjoint atoms: the genes that are in exactly the same
+        sets. ``"share"``: what is found of an atom is divided equally among its sets, so that
+        ``shapley`` still sums to q(x) - mean q(e); ``"whole"``: each of its sets gets all of it;
+        ``"atoms"``: atoms are reported themselves; ``"raise"``: sets must not overlap.
+    ungrouped
+        Genes in no set: ``"hold"`` (they keep their values, in the calibration, too),
+        ``"single"`` (each changes alone) or ``"together"`` (one more set, ``"ungrouped"``).
+    within
+        ``"genes"``, or finer sets: the ``within_top`` first sets of each cell are then taken
+        apart, and walked again beside the others, which still move as wholes. A whole ranking of
+        genes costs the evaluations of few.
+    within_top
+        How many sets of each cell are taken apart, by ``rank_by``.
+    kinds
+        What values features take: ``"continuous"``, ``"count"`` (ends are rounded), ``"ordinal"``
+        (levels in an order), ``"binary"``, ``"categorical"`` (codes; at a scale delta one switches
+        to another with probability delta). None: as ``adata.var["sensx_kind"]`` says, continuous
+        without it; ``["sensx_levels"]`` has the levels (``"0, 1, 5"``, or 3 for 0, 1, 2) and
+        ``["sensx_block"]`` the name of the one-hot block that a column is of. Or a kind for all, a
+        mapping from names, kinds in the order of the features, such a table, or ``"infer"``: 0 and
+        1 are binary, other whole numbers counts.
+    covariates
+        Columns of ``adata.obs`` that walk beside the genes: of those that the model reads by
+        itself (scvi-tools), or that follow the genes in the rows of a model that takes them, one
+        column a number or ordered category, one a category of the others. Names, or a mapping from
+        names to kinds where these are not to be inferred from the type of the column.
     top_k
         Race for the ``top_k`` genes of each cell by ``rank_by`` (``"value"`` or ``"change"``):
         after the first walks only genes whose place among them is in doubt are evaluated, on
@@ -216,9 +256,15 @@ def sensx(
       ``names`` and ``scores`` as ``sc.pl.rank_genes_groups(adata, key="sensx")`` wants them.
 
     With ``obsm``, values and ranks go to ``.obsm`` under the same keys, bounds to ``.uns``. With
-    ``groups`` values and ranks of the sets go to ``.obsm``, (n_obs, n_groups), their names and
-    sizes to ``.uns["sensx"]["groups"]``, and the set of each gene to ``.var["sensx_group"]``. With
-    ``store`` the same is written there.
+    ``groups`` values and ranks of the sets go to ``.obsm["sensx_groups"]``,
+    ``["sensx_groups_rank"]`` and so on, tables of cells x sets; their names and sizes to
+    ``.uns["sensx"]["groups"]``, the genes of each to ``.uns["sensx"]["members"]``, and what each
+    gene is moved with to ``.var["sensx_group"]``; rankings are of sets. With ``within="genes"``
+    ``.layers["sensx"]`` and the others have what was found of the genes in each cell's top sets,
+    NaN (rank 0) elsewhere; with finer sets ``.obsm["sensx_within"]`` has. With ``covariates``
+    what was found of them is in ``.obsm["sensx_covariates"]`` and so on, cells x covariates (among
+    the sets, with ``groups``), and they are ranked among the genes. With ``store`` the same is
+    written there, all of it as arrays.
 
     Raises
     ------
@@ -278,6 +324,12 @@ def sensx(
         out_of_domain=out_of_domain,
         groups=groups,
         group_norm=group_norm,
+        overlap=overlap,
+        ungrouped=ungrouped,
+        within=within,
+        within_top=within_top,
+        kinds=kinds,
+        covariates=covariates,
         statistics=statistics,
         keep=keep,
         batch_size=batch_size,
@@ -300,7 +352,6 @@ def sensx(
             obs_names=adata.obs_names,
             var_names=adata.var_names,
             slots=asked.slots,
-            obsm=asked.in_obsm,
         )
     asked.log()
     results = gather(job, asked.together, stored, part, progress=progress)
@@ -309,7 +360,8 @@ def sensx(
     slots = asked.slots_of(results, adata)
     if stored is not None:
         stored.finish(slots)
-        slots["obsm" if asked.in_obsm else "layers"] |= stored.layers()
+        for attribute, arrays in stored.arrays().items():
+            slots[attribute] = slots.get(attribute, {}) | arrays
     result = adata.copy() if copy else adata
     write(result, slots, key_added)
     log_written(results, slots, time.perf_counter() - started)

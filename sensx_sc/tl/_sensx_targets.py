@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from sensx_sc.tl._notes import log_written
 from sensx_sc.tl._sensx import sensx
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from anndata import AnnData
 
@@ -34,7 +35,7 @@ _MEMORY_SHARE = 1 / 8
 def sensx_targets(
     adata: AnnData,
     model: Any,
-    targets: Sequence[str | int] | Mapping[str, str],
+    targets: Sequence[str | int] | Mapping[str, str] | None = None,
     *,
     key_added: str = "sensx",
     progress: bool | None = None,
@@ -52,7 +53,8 @@ def sensx_targets(
     adata, model
         As in :func:`sensx`.
     targets
-        Names or numbers of outputs. Or a mapping from them to the keys of their results.
+        Names or numbers of outputs. Or a mapping from them to the keys of their results. None: all
+        outputs, every class of a classifier at once.
     key_added
         Prefix of the keys: results of an output are under ``f"{key_added}_{name}"``, with ``/``
         replaced by ``-``.
@@ -87,7 +89,8 @@ def sensx_targets(
     asked = ask(
         adata, model, target=0, key_added=key_added, respond=shared(memory), **_arguments(how)
     )
-    index = each_target(list(targets), asked.job.run, asked.at_cells)
+    wanted = list(targets) if isinstance(targets, Mapping) else targets
+    index = each_target(wanted, asked.job.run, asked.at_cells)
     keys = _keys(targets, index, key_added)
     memory.targets = np.array(sorted(index.values()), dtype=np.int64)
     each = [
@@ -122,15 +125,16 @@ def _arguments(how: Mapping[str, Any]) -> dict[str, Any]:
     said = taken | dict(how)
     said["precision"] = settings.precision if said["precision"] is None else said["precision"]
     said["seed"] = settings.seed if said["seed"] is None else said["seed"]
-    numbers = {part.name: said.pop(part.name) for part in fields(Options)}
+    named = [part.name for part in fields(Options) if part.name in said]
+    numbers = {name: said.pop(name) for name in named}
     return {**said, "options": Options(**numbers)}
 
 
 def _keys(
-    targets: Sequence[str | int] | Mapping[str, str], index: Mapping[str, int], prefix: str
+    targets: Sequence[str | int] | Mapping[str, str] | None, index: Mapping[str, int], prefix: str
 ) -> dict[str, str]:
     """The key of each target's results."""
-    given = list(targets.values()) if hasattr(targets, "values") else None
+    given = list(targets.values()) if isinstance(targets, Mapping) else None
     own = [f"{prefix}_{name}".replace("/", "-") for name in index]
     keys = dict(zip(index, own if given is None else given, strict=True))
     if len(set(keys.values())) < len(keys):

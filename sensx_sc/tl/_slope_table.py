@@ -67,12 +67,17 @@ def _mean(moments: Moments) -> Floats:
 
 
 def slope_table(groups: Mapping[str, GroupSlopes], names: pd.Index[Any]) -> pd.DataFrame:
-    """The tidy table of all groups, ranked by the size of the mean slope; tested genes only."""
+    """The tidy table of all groups, tested genes only, ranked by the size of the slope.
+
+    Where each cell has tested genes of its own, a cell without a slope adds 0 to what is ranked by:
+    a gene that one cell has tested does not lead the others.
+    """
     parts = []
     for group, slopes in groups.items():
         part = pd.DataFrame({"group": group, "names": names.to_numpy(), **slopes.columns()})
         part = part[part["n_cells"] > 0]
-        order = np.argsort(-np.abs(part["slope"].to_numpy()), kind="stable")
+        size = np.abs(part["slope"].to_numpy()) * part["n_cells"].to_numpy()
+        order = np.argsort(-size, kind="stable")
         part = part.iloc[order]
         part.insert(2, "rank", np.arange(1, len(part) + 1))
         parts.append(part)

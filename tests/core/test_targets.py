@@ -47,6 +47,15 @@ def same(found: Any, expected: Any) -> None:
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
 
 
+def test_every_output_at_once() -> None:
+    """Also where outputs have numbers for names, in another order than theirs."""
+    model = sx.models.as_model(Counted(), n_features=N, output_names=["3", "0", "2", "1"])
+    found = sx.core.explain_targets(X, model, **HOW)
+    assert list(found) == ["3", "0", "2", "1"]
+    for k, explanation in enumerate(found.values()):
+        same(explanation, sx.core.explain(X, Counted(), target=k, **HOW))
+
+
 @pytest.mark.parametrize("make", [Counted, net, forest], ids=["black box", "stem", "trees"])
 @pytest.mark.parametrize(
     "more",

@@ -51,6 +51,27 @@ def write_onnx(net: torch.nn.Sequential, path: str) -> None:
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
 
 
+def write_with_batch(path: str, n_genes: int) -> None:
+    """A graph of genes and the code of a batch."""
+    weight = np.random.default_rng(0).normal(size=(n_genes, 2)).astype(np.float32)
+    bias = np.array([[0.0, 0.5], [1.0, -1.0]], dtype=np.float32)
+    nodes = [
+        helper.make_node("MatMul", ["x", "weight"], ["m"]),
+        helper.make_node("Gather", ["bias", "batch"], ["b"]),
+        helper.make_node("Add", ["m", "b"], ["raw"]),
+        helper.make_node("Tanh", ["raw"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes, "net",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", n_genes]),
+         helper.make_tensor_value_info("batch", onnx.TensorProto.INT64, ["n"])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["n", 2])],
+        [numpy_helper.from_array(weight, "weight"), numpy_helper.from_array(bias, "bias")],
+    )  # fmt: skip
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+
+
 @pytest.mark.slow
 def test_every_snippet_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -68,6 +89,8 @@ def test_every_snippet_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         for line, code in found:
             if "model.onnx" in code:
                 write_onnx(names["net"], "model.onnx")
+            if "with_batch.onnx" in code:
+                write_with_batch("with_batch.onnx", 300)
             # In place of what is elsewhere: the server of this test. Lines as in the page.
             here = code.replace("https://models.example.org", server.url)
             compiled = compile("\n" * line + here, str(PAGE), "exec")
@@ -75,7 +98,8 @@ def test_every_snippet_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
                 warnings.simplefilter("ignore")  # those of other libraries
                 exec(compiled, names)
     cells = names["cells"]
-    for key in ("sensx", "linear", "forest", "xgboost", "lightgbm", "onnx", "remote", "chain"):
+    keys = ("sensx", "linear", "forest", "xgboost", "lightgbm", "onnx", "held", "remote", "chain")
+    for key in (*keys, "each_part"):
         status = cells.obs[f"{key}_status"]
         assert set(status) <= {"resolved", "insensitive", "left_censored", "unsaturated"}, key
     # The served net, the file and the module are one model.
@@ -87,6 +111,10 @@ def test_every_snippet_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     }
     assert evaluators == {"linear": "stem", "forest": "trees", "sensx": "stem"}
     assert set(names["few"].obs["sensx_target"]) <= set(names["trained"].cell_types)
+    assert names["some"].uns["behind"]["params"]["evaluator"] == "stem"
+    assert names["found"].value.shape == (3, 8)
+    asked, encoded = names["chain"].counts()["encoders"]
+    assert encoded < asked
     assert {"of_B cells", "of_NK cells"} <= set(cells.layers)
 
 

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.feature_selection import SelectKBest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import nn
 
+from sensx_sc.core import explain
+from sensx_sc.evaluators.choose import choose_evaluator
 from sensx_sc.evaluators.dense import DenseEvaluator
 from sensx_sc.evaluators.grouped import GroupedEvaluator
 from sensx_sc.models import as_model
@@ -21,7 +32,7 @@ def model(z: np.ndarray) -> np.ndarray:
 def make(rows: int, label: np.ndarray = LABEL) -> GroupedEvaluator:
     response = make_response(as_model(model, n_features=N), "value")
     dense = DenseEvaluator(response, np.dtype(np.float64), rows)
-    return GroupedEvaluator(dense, dense, label)
+    return GroupedEvaluator(dense, label)
 
 
 @pytest.mark.parametrize("rows", [1, 5, 1000])
@@ -59,3 +70,126 @@ def test_the_rest_is_that_of_the_evaluator_within() -> None:
     np.testing.assert_allclose(evaluator.at(x, np.array([1, 0, 1])), model(x)[range(3), [1, 0, 1]])
     other = evaluator.regrouped(np.zeros(N, int))
     assert other.complete_rows(free, 10, 5) == 10 * 2 + 5
+
+
+# ---- every evaluator gives the numbers of rows written out
+
+
+def _nets() -> dict[str, Any]:
+    torch.manual_seed(3)
+    half = nn.Linear(M, 12)
+    with torch.no_grad():
+        half.weight[:, ::2] = 0  # features that are never read
+    return {
+        "stem": nn.Sequential(nn.Linear(M, 12), nn.ReLU(), nn.Linear(12, 3)).eval(),
+        "dead features": nn.Sequential(half, nn.Tanh(), nn.Linear(12, 3)).eval(),
+        "curved": _Logs().eval(),
+    }
+
+
+class _Logs(nn.Module):
+    """A stem of two branches, one of them behind a logarithm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.last = nn.Linear(M, 5), nn.Linear(M, 4), nn.Linear(9, 3)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        parts = [self.a(rows), self.b(torch.log1p(rows))]
+        return self.last(torch.tanh(torch.cat(parts, dim=1)))
+
+
+def _estimators() -> dict[str, Any]:
+    rng = np.random.default_rng(4)
+    z, y = rng.random((150, M)), rng.integers(0, 3, 150)
+    z[:, 5] += y
+
+    def forest() -> RandomForestClassifier:
+        return RandomForestClassifier(6, max_depth=3, random_state=0)
+
+    return {
+        "forest": forest().fit(z, y),
+        "scaled forest": make_pipeline(StandardScaler(), forest()).fit(z, y),
+        "logistic": make_pipeline(StandardScaler(), LogisticRegression(C=0.3)).fit(z, y),
+        "boosted": HistGradientBoostingClassifier(max_iter=5, random_state=0).fit(z, y),
+        "chosen": make_pipeline(SelectKBest(k=6), forest()).fit(z, y),
+    }
+
+
+M = 24
+MODELS = _nets() | _estimators()
+KNOWN = {"stem": "stem", "dead features": "stem", "curved": "stem", "forest": "trees",
+         "scaled forest": "trees", "logistic": "stem"}  # fmt: skip
+
+
+@pytest.mark.parametrize("free_all", [True, False])
+@pytest.mark.parametrize("name", MODELS)
+def test_groups_are_moved_as_rows_written_out(name: str, free_all: bool) -> None:
+    rng = np.random.default_rng(5)
+    x, target = rng.random((3, M)), np.array([0, 2, 1])
+    free = np.arange(M) if free_all else np.sort(rng.choice(M, 15, replace=False))
+    label = np.array([0, 0, 1, 2, 2, 2, 7, 8, 9, 9, 9, 9, 9, 9, 3, 4, 5, 5, 6, 6, 6, 0, 0, 0])
+    n_groups = len(np.unique(label[free]))
+    cell = np.repeat([0, 1, 2, 1], 6)
+    order = np.stack([rng.permutation(n_groups) for _ in cell])
+    end = rng.random((len(cell), len(free)))
+    response = make_response(as_model(MODELS[name], n_features=M), "auto")
+    dtype = np.dtype(np.float64)
+    found, _ = choose_evaluator(response, dtype, 64, x)
+    assert found.name == KNOWN.get(name, found.name)
+    dense = GroupedEvaluator(DenseEvaluator(response, dtype, 64), label)
+    grouped = GroupedEvaluator(found, label)
+    assert grouped.name == found.name
+    assert grouped.parallel == found.parallel
+    q_x = dense.at(x, target)
+    how = (x, target, q_x, cell, free, end, order)
+    expected = dense.walks(*how)
+    np.testing.assert_allclose(grouped.walks(*how), expected, rtol=1e-9, atol=1e-13)
+    chosen = np.array([3, 0, n_groups - 1])
+    steps = (x, target, cell, free, end, order, chosen)
+    np.testing.assert_allclose(grouped.steps(*steps), dense.steps(*steps), rtol=1e-7, atol=1e-12)
+    # The numbers of a walk do not depend on those beside it.
+    some = np.array([7, 2, 20])
+    alone = grouped.walks(x, target, q_x, cell[some], free, end[some], order[some])
+    np.testing.assert_allclose(alone, expected[some], rtol=1e-9, atol=1e-13)
+    assert grouped.alive(free).shape == (n_groups,)
+    # A group that is never read changes nothing, to the last bit.
+    dead = ~grouped.alive(free)
+    walked = np.concatenate([q_x[cell][:, None], grouped.walks(*how)], axis=1)
+    for g in np.flatnonzero(dead):
+        at = np.argmax(order == g, axis=1)
+        rows = np.arange(len(cell))
+        np.testing.assert_array_equal(walked[rows, at + 1], walked[rows, at])
+
+
+@pytest.mark.parametrize("name", ["stem", "forest", "logistic"])
+def test_single_features_are_walked_as_without_groups(name: str) -> None:
+    rng = np.random.default_rng(6)
+    response = make_response(as_model(MODELS[name], n_features=M), "auto")
+    x, target, cell = rng.random((1, M)), np.zeros(1, int), np.zeros(8, int)
+    found, _ = choose_evaluator(response, np.dtype(np.float64), 64, x)
+    label = rng.permutation(M)
+    free, end = np.arange(M), rng.random((8, M))
+    order = np.stack([rng.permutation(M) for _ in cell])
+    own = np.argsort(label)[order]
+    q_x = found.at(x, target)
+    np.testing.assert_array_equal(
+        GroupedEvaluator(found, label).walks(x, target, q_x, cell, free, end, order),
+        found.walks(x, target, q_x, cell, free, end, own),
+    )
+
+
+def test_classifiers_in_a_mapping_move_groups_each_by_its_own() -> None:
+    torch.manual_seed(1)
+    members = {
+        "stem": nn.Sequential(nn.Linear(M, 6), nn.ReLU(), nn.Linear(6, 1)).eval(),
+        "dense": nn.Sequential(nn.LayerNorm(M), nn.Linear(M, 1)).eval(),
+    }
+    rng = np.random.default_rng(7)
+    x = rng.random((2, M))
+    how: dict[str, Any] = {"lower": 0, "upper": 3, "tau": 0.01, "n_walks": 40,
+                           "precision": "float64", "groups": np.arange(M) // 4}  # fmt: skip
+    both = explain(x, members, target=["stem", "dense"], **how)
+    for i, name in enumerate(members):
+        alone = explain(x[i : i + 1], members[name], keys=[i], **how)
+        np.testing.assert_allclose(both.value[i], alone.value[0], rtol=1e-9)

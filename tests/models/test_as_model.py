@@ -11,7 +11,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from sensx_sc.models import Model, as_model
-from sensx_sc.models.as_model import find_device
 from sensx_sc.models.function import FunctionModel
 from sensx_sc.models.model import as_matrix, as_names
 from sensx_sc.models.sklearn_estimator import SklearnModel
@@ -58,7 +57,7 @@ def test_what_the_caller_says_holds(model: Any) -> None:
 
 @pytest.mark.parametrize("model", [3, None, torch.nn.Linear, StandardScaler(), object()])
 def test_what_is_no_model(model: object) -> None:
-    with pytest.raises(TypeError, match=r"`model` must be a torch\.nn\.Module, a scikit-learn est"):
+    with pytest.raises(TypeError, match=r"`model` must be a torch\.nn\.Module, an estimator"):
         as_model(model, n_features=2)
 
 
@@ -74,11 +73,6 @@ def test_what_is_no_model(model: object) -> None:
 def test_arguments_that_are_refused(arguments: dict[str, Any], match: str) -> None:
     with pytest.raises(ValueError, match=match):
         as_model(total, **{"n_features": 2, **arguments})
-
-
-def test_devices(device: str) -> None:
-    assert find_device(device).type == device
-    assert find_device("auto", torch.device(device)).type in (device, "cuda", "mps")
 
 
 @pytest.mark.parametrize(

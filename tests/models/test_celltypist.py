@@ -151,6 +151,31 @@ def test_in_one_call_with_what_celltypist_says_of_the_cells(cells: AnnData, trai
     assert (values[:, ~unread] > 0).any()
 
 
+def test_every_class_at_once(cells: AnnData, trained: Any) -> None:
+    """Which genes drive each of the scores of a cell, the predicted type and all others."""
+    few = cells[[0, 100]].copy()
+    model = sx.models.as_model(trained, columns=few.var_names)
+    how = {"lower": 0, "upper": 9, "n_walks": 20, "n_samples": 100, "qoi": "logit"}
+    sx.tl.sensx_targets(few, model, key_added="of", **how)
+    own = annotated(few, trained)
+    for name in trained.cell_types:
+        key = f"of_{name}".replace("/", "-")
+        np.testing.assert_allclose(
+            few.obs[f"{key}_qoi"], own.decision_matrix[name], rtol=1e-5, atol=1e-5
+        )
+        assert set(few.obs[f"{key}_target"]) == {name}
+    one = trained.cell_types[2]
+    sx.tl.sensx(few, model, target=one, key_added="alone", **how)
+    np.testing.assert_array_equal(few.layers[f"of_{one}"], few.layers["alone"])
+    # A score is affine below the cut, so its values are the model's weights a unit of expression.
+    index = few.var_names.get_indexer(trained.features)
+    weight = np.abs(trained.classifier.coef_[2]) / trained.scaler.scale_
+    found = few.layers["alone"][0, index]
+    rank = np.corrcoef(found, weight)[0, 1]
+    assert rank > 0.5
+    assert (found <= weight * (1 + 1e-5)).all()  # the cut at ten only takes away
+
+
 def test_genes_are_matched_by_name(cells: AnnData, trained: Any) -> None:
     genes = list(trained.features)
     arguments = {"lower": 0, "upper": 9, "n_walks": 8}

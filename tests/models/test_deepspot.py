@@ -46,7 +46,7 @@ def mini_tiles(image: np.ndarray, n_tiles: int) -> list[np.ndarray]:
 def its_own_way(model: DeepSpot, spot: np.ndarray) -> np.ndarray:
     """Expression of one spot (9, y, x, 3), crop by crop in full precision."""
     module: Any = model.source
-    encoder = model.chain.stages["encoder"].function
+    encoder = model.chain.stages["encoder"].functions[0]
     prepare, net = encoder[0], encoder[1]
 
     def encoded(crops: list[np.ndarray]) -> torch.Tensor:
@@ -164,7 +164,7 @@ def test_contexts(section: Any, rows: np.ndarray, context: str) -> None:
 
 
 def test_scaled_outputs(section: Any, model: DeepSpot, rows: np.ndarray) -> None:
-    encoder = model.chain.stages["encoder"].function
+    encoder = model.chain.stages["encoder"].functions[0]
     raw = DeepSpot(
         model.source, encoder[1], preprocess=encoder[0], genes=list(section.var_names), tile_px=24,
         scale="model", device="cpu",
@@ -185,7 +185,7 @@ def test_a_model_without_halves_is_taken_as_a_whole(model: DeepSpot, rows: np.nd
         def forward(self, bags: Any) -> torch.Tensor:
             return self.module(bags)
 
-    encoder = model.chain.stages["encoder"].function
+    encoder = model.chain.stages["encoder"].functions[0]
     whole = DeepSpot(
         Other(model.source).eval(), encoder[1], preprocess=encoder[0], genes=model.output_names,
         tile_px=24, scale="model",

@@ -73,6 +73,27 @@ def test_what_the_caller_says_comes_first(folder: Path) -> None:
     assert (model.kind, model.output_names) == ("value", ("x", "y", "z"))
 
 
+@pytest.mark.parametrize("form", ["safetensors", "pt2"])
+def test_explained_as_a_plain_function_around_it(form: str, folder: Path) -> None:
+    """By the stem of what is in the file; genes by the names that are said."""
+    genes = [f"g{j}" for j in range(20)]
+    model = as_model(path_of(form, folder), feature_names=genes, device="cpu")
+    double = MADE.net().double()
+
+    def plain(rows: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return torch.softmax(double(torch.as_tensor(rows)), dim=1).numpy()
+
+    x = ROWS[:2].double().numpy()
+    how: dict[str, Any] = {"lower": -1, "upper": 3, "n_walks": 20, "n_samples": 50, "tau": 0.01}
+    found = sx.core.explain(x, model, target="B", names=genes, precision="float64", **how)
+    expected = sx.core.explain(x, plain, target=1, **how)
+    assert found.params["evaluator"] == "stem"
+    np.testing.assert_allclose(found.value, expected.value, rtol=1e-6)
+    with pytest.raises(ValueError, match="position 0 holds 'g19', the model expects 'g0'"):
+        sx.core.explain(x, model, target="B", names=genes[::-1], **how)
+
+
 WRONG: dict[str, tuple[str, type[Exception], str]] = {
     "no file": ("gone.onnx", FileNotFoundError, "there is no file 'gone.onnx'"),
     "a pickle": ("model.pt", ValueError, "pickled models are never read"),

@@ -91,3 +91,16 @@ def test_a_model_that_squeezes_single_rows_works() -> None:
 def test_a_failure_is_passed_on(function: Any, match: str) -> None:
     with pytest.raises(ValueError, match=match):
         as_model(function, n_features=3)
+
+
+def test_genes_are_matched_by_name() -> None:
+    """A function has no names of its own; those that are said for it are held to."""
+    model = as_model(lambda rows: rows[:, 0] - rows[:, 1], n_features=2, feature_names=["a", "b"])
+    how = {"lower": 0, "upper": 1, "n_walks": 8, "n_samples": 50}
+    with pytest.raises(ValueError, match="position 0 holds 'b', the model expects 'a'"):
+        explain([[0.5, 0.5]], model, names=["b", "a"], **how)
+
+
+def test_labels_are_no_numbers() -> None:
+    with pytest.raises(ValueError, match="got text: explain scores or probabilities, not labels"):
+        as_model(lambda rows: np.array(["NK"] * len(rows)), n_features=2)

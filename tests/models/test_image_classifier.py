@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image as pil_image
 from torch import nn
 
 import sensx_sc as sx
@@ -79,6 +80,23 @@ def test_a_model_of_timm_says_how_it_wants_its_pixels() -> None:
         expected = net(normal(IMAGES, (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)))
         torch.testing.assert_close(made(IMAGES), expected, atol=1e-6, rtol=1e-6)
         torch.testing.assert_close(made(IMAGES.flatten(1)), expected, atol=1e-6, rtol=1e-6)
+
+
+def test_a_model_of_timm_itself() -> None:
+    """A picture through timm's own transform and model, and through the pixels in between."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # those of its own dependencies
+        timm = pytest.importorskip("timm")
+        torch.manual_seed(0)
+        net = timm.create_model("resnet10t", pretrained=False, num_classes=3).eval()
+    made = ImageClassifier(net, shape=(3, 32, 32))
+    config = {**timm.data.resolve_data_config({}, model=net), "input_size": (3, 32, 32)}
+    transform = timm.data.create_transform(**{**config, "crop_pct": 1.0}, is_training=False)
+    picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    pixels = torch.as_tensor(picture.transpose(2, 0, 1) / 255, dtype=torch.float32)
+    with torch.no_grad():
+        expected = net(transform(pil_image.fromarray(picture))[None])
+        torch.testing.assert_close(made(pixels[None]), expected, atol=1e-6, rtol=1e-5)
 
 
 PROCESSORS: list[tuple[dict[str, Any], Any]] = [

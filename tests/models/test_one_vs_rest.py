@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 import sensx_sc as sx
@@ -76,6 +77,10 @@ def test_two_column_classifiers_count_as_their_second_column() -> None:
         ({"a": nn.Linear(3, 4).eval()}, "must be binary; Linear has 4 outputs"),
         ({"a": lambda rows: rows[:, 0]}, "plain values"),
         (
+            {"a": nn.Linear(3, 1).eval(), "b": LogisticRegression()},
+            "the model of 'b': the estimator",
+        ),
+        (
             {
                 "a": sx.models.as_model(nn.Linear(3, 1).eval(), feature_names="xyz"),
                 "b": sx.models.as_model(nn.Linear(3, 1).eval(), feature_names="xyw"),
@@ -87,3 +92,28 @@ def test_two_column_classifiers_count_as_their_second_column() -> None:
 def test_wrong_members(members: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         sx.core.explain(np.full((1, 3), 0.5), members, lower=0, upper=1, target=0, n_walks=8)
+
+
+def test_names_that_are_said_are_those_of_every_member() -> None:
+    members = {"a": nn.Linear(3, 1).eval(), "b": nn.Linear(3, 1).eval()}
+    model = sx.models.as_model(members, feature_names="xyz")
+    assert model.feature_names == ("x", "y", "z")
+    how = {"lower": 0, "upper": 1, "target": "a", "n_walks": 8}
+    with pytest.raises(ValueError, match="position 0 holds 'z', the model expects 'x'"):
+        sx.core.explain(np.full((1, 3), 0.5), model, names="zyx", **how)
+    with pytest.raises(ValueError, match="named by its keys, 'a', 'b'; `output_names` is for oth"):
+        sx.models.as_model(members, output_names=["c", "d"])
+
+
+def test_explained_as_a_plain_function_around_it() -> None:
+    """Estimators of one class each, by their stems."""
+    x = np.random.default_rng(0).random((60, 4))
+    fitted = {
+        name: LogisticRegression().fit(x, x[:, k] > x[:, 3]) for k, name in enumerate(("a", "b"))
+    }
+    how = {"lower": 0, "upper": 1, "n_walks": 20, "n_samples": 50, "tau": 0.01}
+    found = sx.core.explain(x[:3], fitted, target="b", **how)
+    expected = sx.core.explain(x[:3], lambda z: fitted["b"].predict_proba(z)[:, 1], **how)
+    assert found.params["evaluator"] == "stem"
+    np.testing.assert_allclose(found.value, expected.value, rtol=1e-6)
+    np.testing.assert_allclose(found.qoi, expected.qoi, rtol=1e-6)

@@ -120,6 +120,7 @@ def test_targets(target: object, expected: list[int]) -> None:
 @pytest.mark.parametrize(
     ("target", "error", "match"),
     [
+        ("NKs", KeyError, "it has 'NK', 'B', 'T'. Did you mean 'NK'?"),
         ("Mono", KeyError, "`target` 'Mono' is not an output of the model; it has 'NK', 'B', 'T'"),
         (3, KeyError, "`target` 3 is not an output"),
         (-1, KeyError, "`target` -1 is not an output"),

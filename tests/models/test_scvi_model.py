@@ -227,6 +227,52 @@ def test_what_is_explained_may_be_logs(scanvi: Any, cells: AnnData, reads: Any) 
     assert evaluator == ("stem" if reads == "log_counts" else "dense")
 
 
+def test_the_latent_space_of_a_classifier(scanvi: Any, cells: AnnData) -> None:
+    made = Scvi(scanvi, latent=True)
+    assert (made.kind, made.output_names[:2]) == ("value", ("latent 0", "latent 1"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = scanvi.get_latent_representation(cells.copy())
+    found = made.outputs(torch.as_tensor(rows_of(made, cells)))
+    np.testing.assert_allclose(found, expected, atol=2e-6)
+    few = cells[:2].copy()
+    centre = expected[(cells.obs["cell_type"] == cells.obs["cell_type"].iloc[0]).to_numpy()].mean(0)
+    q = sx.models.Distance(centre)
+    sx.tl.sensx(few, made, layer="counts", qoi=q, lower=0, upper=300, **HOW)
+    distance = np.linalg.norm(expected[:2] - centre, axis=1)
+    np.testing.assert_allclose(few.obs["sensx_qoi"], distance, atol=1e-5)
+
+
+def test_a_classifier_of_ones_own_on_the_latent_space(scanvi: Any, cells: AnnData) -> None:
+    """scvi-tools and scikit-learn as one model: covariates are held, one stem evaluates both."""
+    encoder = Scvi(scanvi, latent=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        latent = scanvi.get_latent_representation(cells.copy()).astype(np.float64)
+    fitted = LogisticRegression(max_iter=500).fit(latent, cells.obs["cell_type"])
+    chain = sx.models.Chain({"latent": encoder, "classes": fitted})
+    assert chain.held_names == encoder.held_names
+    assert chain.output_names == tuple(fitted.classes_)
+    few = cells[[0, 60]].copy()
+    sx.tl.sensx(few, chain, layer="counts", lower=0, upper=300, **HOW)
+    p = fitted.predict_proba(latent[[0, 60]])
+    np.testing.assert_allclose(few.obs["sensx_qoi"], p.max(axis=1), rtol=1e-4)
+    assert few.uns["sensx"]["params"]["evaluator"] == "stem"
+
+    x = rows_of(chain, few)[:1]
+
+    def plain(rows: np.ndarray) -> np.ndarray:
+        return fitted.predict_proba(encoder.outputs(torch.as_tensor(rows)).numpy())
+
+    mask = np.arange(x.shape[1]) < N_GENES
+    how = {"lower": 0, "upper": 300, "target": 0, "mask": mask, **HOW}
+    expected = sx.core.explain(x, plain, **how)
+    found = sx.core.explain(x, chain, precision="float64", **how)
+    assert expected.params["evaluator"] == "dense"
+    np.testing.assert_allclose(found.value, expected.value, rtol=1e-6, atol=1e-12)
+    assert np.isnan(found.value[:, N_GENES:]).all()
+
+
 def test_genes_are_matched_by_name(scanvi: Any, cells: AnnData) -> None:
     few = cells[:1].copy()
     with pytest.raises(ValueError, match="another order than the model's"):

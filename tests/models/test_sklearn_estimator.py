@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import (
+    GradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import GridSearchCV
-from sklearn.multioutput import MultiOutputClassifier
+from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
@@ -23,6 +29,7 @@ from sensx_sc.models import as_model
 
 RNG = np.random.default_rng(0)
 X = RNG.random((120, 4))
+NOISE = RNG.random((120, 12))
 SCORE = X @ [2.0, -1.0, 0.0, 0.5]
 TWO = np.where(np.median(SCORE) < SCORE, "NK", "B")
 THREE = np.digitize(SCORE, np.quantile(SCORE, [1 / 3, 2 / 3]))
@@ -136,6 +143,50 @@ def test_a_search_answers_by_its_best_estimator() -> None:
     r = explain(X[:2], fitted, target="NK", lower=0, upper=1, n_walks=8, n_samples=50)
     assert r.params["evaluator"] == "trees"
     np.testing.assert_allclose(r.qoi, fitted.predict_proba(X[:2])[:, 1])
+
+
+def boosted(name: str) -> Any:
+    library = pytest.importorskip(name)
+    if name == "xgboost":
+        return library.XGBClassifier(n_estimators=5, max_depth=3, n_jobs=1)
+    return library.LGBMClassifier(n_estimators=5, num_leaves=6, n_jobs=1, verbose=-1)
+
+
+AGREEING: dict[str, tuple[Any, Any, str, str]] = {
+    "logistic": (LogisticRegression(), THREE, "predict_proba", "stem"),
+    "pipeline": (make_pipeline(StandardScaler(), LinearSVC()), THREE, "decision_function", "stem"),
+    "calibrated": (CalibratedClassifierCV(LinearSVC(), cv=2), THREE, "predict_proba", "stem"),
+    "regressor": (LinearRegression(), SCORE, "predict", "stem"),
+    "several regressors": (
+        MultiOutputRegressor(LinearRegression()), np.stack([SCORE, X[:, 2]], axis=1), "predict",
+        "stem",
+    ),
+    "forest": (RandomForestClassifier(5, random_state=0), THREE, "predict_proba", "trees"),
+    "boosting": (GradientBoostingRegressor(n_estimators=5), SCORE, "predict", "trees"),
+    "neighbours": (KNeighborsClassifier(), THREE, "predict_proba", "dense"),
+    "xgboost": ("xgboost", THREE, "predict_proba", "trees"),
+    "lightgbm": ("lightgbm", THREE, "predict_proba", "trees"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", AGREEING)
+def test_explained_as_a_plain_function_around_it(name: str) -> None:
+    """By the evaluator that is right for it."""
+    estimator, y, method, evaluator = AGREEING[name]
+    wide = np.concatenate([X, NOISE], axis=1)
+    fitted = (boosted(estimator) if isinstance(estimator, str) else estimator).fit(wide, y)
+    own = getattr(fitted, method)
+    how = {"lower": 0, "upper": 1, "n_walks": 20, "n_samples": 50, "tau": 0.01}
+    target = None if name in ("regressor", "boosting") else 1
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
+        found = explain(wide[:3], fitted, target=target, **how)
+        expected = explain(wide[:3], own, target=target, **how)
+    assert found.params["evaluator"] == evaluator
+    assert expected.params["evaluator"] == "dense"
+    np.testing.assert_allclose(found.qoi, expected.qoi, rtol=1e-6)
+    np.testing.assert_allclose(found.value, expected.value, rtol=1e-6, atol=1e-9)
+    assert np.nanmax(found.value) > 0
 
 
 @pytest.mark.parametrize(

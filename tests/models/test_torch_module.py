@@ -130,3 +130,37 @@ def test_a_module_without_parameters_and_one_that_squeezes() -> None:
                     lower=-1, upper=1, n_walks=8, deltas=[1.0], qoi="logit",
                     batch_size=batch_size)  # fmt: skip
         np.testing.assert_allclose(r.value, [[1, 2]], rtol=1e-4)
+
+
+GENES = [f"g{j}" for j in range(4)]
+HOW = {"lower": -1, "upper": 1, "n_walks": 20, "n_samples": 50, "tau": 0.01}
+
+
+def test_explained_as_a_plain_function_around_it() -> None:
+    """By its stem, in double precision, the numbers of full evaluation."""
+    x = np.random.default_rng(0).uniform(-1, 1, size=(3, 4))
+    module = nn.Sequential(nn.Linear(4, 2), nn.Tanh(), nn.Linear(2, 3)).eval()
+    double = copy.deepcopy(module).double()
+
+    def plain(rows: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return torch.softmax(double(torch.as_tensor(rows)), dim=1).numpy()
+
+    found = explain(x, module, target=1, precision="float64", **HOW)
+    expected = explain(x, plain, target=1, **HOW)
+    assert found.params["evaluator"] == "stem"
+    assert expected.params["evaluator"] == "dense"
+    assert found.status == expected.status
+    np.testing.assert_allclose(found.qoi, expected.qoi, rtol=1e-6)
+    np.testing.assert_allclose(found.value, expected.value, rtol=1e-6)
+
+
+def test_genes_are_matched_by_name() -> None:
+    model = as_model(net(), feature_names=GENES)
+    x = np.zeros((1, 4))
+    with pytest.raises(ValueError, match="position 0 holds 'g3', the model expects 'g0'"):
+        explain(x, model, names=GENES[::-1], **HOW)
+    with pytest.raises(ValueError, match="1 missing: g3; 1 unknown to the model: other"):
+        explain(x, model, names=[*GENES[:3], "other"], **HOW)
+    with pytest.raises(ValueError, match="4 missing: .* None is there: are these names of two"):
+        explain(x, model, names=["a", "b", "c", "d"], **HOW)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import sparse
 
 import sensx_sc as sx
 
@@ -78,6 +79,22 @@ def test_genes_left_out(adata: AnnData) -> None:
     assert sorted(adata.var.loc[some, f"{KEY}_rank"]) == list(range(1, 11))
     assert np.isnan(adata.varm[f"{KEY}_seeds"][~some]).all()
     assert adata.var[f"{KEY}_weight"].sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_matrix])
+def test_constant_genes_are_not_ranked(adata: AnnData, kind: Any) -> None:
+    """A net learns nothing of them: what it started with is no result."""
+    X = adata.X.toarray() if sparse.issparse(adata.X) else np.array(adata.X)
+    X[:, 4], X[:, 7] = 0.0, 3.3
+    adata.X = kind(X)
+    sx.nn.fit_scores(adata, "cell_type", **QUICK)
+    constant = np.isin(np.arange(20), [4, 7])
+    assert adata.var.loc[constant, [f"{KEY}_effective", f"{KEY}_stability"]].isna().all().all()
+    assert np.isnan(adata.varm[f"{KEY}_seeds"][constant]).all()
+    assert (adata.var.loc[constant, f"{KEY}_rank"] == 0).all()
+    assert sorted(adata.var.loc[~constant, f"{KEY}_rank"]) == list(range(1, 19))
+    assert np.isfinite(adata.varm[f"{KEY}_seeds"][~constant]).all()
+    assert adata.uns[KEY]["agreement"]["spearman"].notna().all()
 
 
 def test_options_reach_the_training(adata: AnnData) -> None:

@@ -64,6 +64,22 @@ def test_inputs_are_standardised() -> None:
     assert torch.isfinite(found).all()
 
 
+@pytest.mark.parametrize("constant", [0.1, 1e5 / 3, 0.0])
+def test_single_precision_constants_and_means_far_above_the_spread(constant: float) -> None:
+    rows = torch.tensor(np.random.default_rng(0).normal(size=(3000, 3)))
+    rows[:, 0] = 1e5 + rows[:, 0]
+    rows[:, 1] = constant
+    rows[:, 2] *= 1e-7  # small units are no constant
+    gate = ScoresActivation(3).fit_standardisation(rows.float())
+    found = gate(rows.float()).detach().double()
+    torch.testing.assert_close(
+        found[:, [0, 2]].std(dim=0, correction=0), torch.ones(2, dtype=torch.float64),
+        atol=1e-3, rtol=0,
+    )  # fmt: skip
+    assert abs(float(found[:, 0].mean())) < 0.01  # a mean of 1e5 is known to .004
+    assert (found[:, 1] == 0).all()
+
+
 def test_entropy() -> None:
     assert ScoresActivation(8).entropy().item() == pytest.approx(np.log(8))
     assert gate_of([0.0, 50.0, 0.0]).entropy().item() == pytest.approx(0, abs=1e-12)

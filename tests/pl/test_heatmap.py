@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from anndata import AnnData
 
 import sensx_sc as sx
 from sensx_sc.pl._heatmap import heatmap_table
@@ -12,7 +13,6 @@ from sensx_sc.pl._heatmap import heatmap_table
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from anndata import AnnData
     from matplotlib.axes import Axes
 
 
@@ -127,3 +127,31 @@ def test_bad_input(
 ) -> None:
     with pytest.raises(error, match=words):
         sx.pl.heatmap(explained, **arguments)
+
+
+@pytest.mark.parametrize("n_sets", [1, 50])
+def test_sets_are_drawn_like_genes(n_sets: int) -> None:
+    rng = np.random.default_rng(0)
+    adata = AnnData(rng.random((8, 100)).astype(np.float32))
+    adata.obs["kind"] = ["a", "b"] * 4
+    w = rng.normal(size=100)
+    sx.tl.sensx(
+        adata, lambda z: z @ w, groups=np.arange(100) % n_sets, group_norm="none", within="genes",
+        within_top=1, n_walks=20, n_samples=20, deltas=[1.0], rank_by="change",
+        statistics=("value", "rank", "change"),
+    )  # fmt: skip
+    table = heatmap_table(adata, "kind", n_genes=50, statistic="change", key="sensx")
+    assert len(table) == n_sets
+    for (_, name), row in table.iterrows():
+        for (_, cell), value in row.items():
+            assert value == adata.obsm["sensx_groups_change"].loc[cell, name]
+    ax = sx.pl.heatmap(adata, groupby="kind", n_genes=10)
+    names = set(table.index.get_level_values("names"))
+    assert {label.get_text() for label in ax.get_yticklabels()} <= names
+    inside = heatmap_table(adata, None, n_genes=5, statistic="change", key="sensx", within=True)
+    assert set(inside.index.get_level_values(1)) <= set(adata.var_names)
+    ax = sx.pl.heatmap(adata, n_genes=5, within=True)
+    assert np.isnan(inside.to_numpy()).any() == (n_sets > 1)
+    if n_sets > 1:
+        words = [text.get_text() for text in ax.get_legend().get_texts()]
+        assert words == ["not in a top group of the cell, or no attribution"]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgba
 
@@ -14,8 +15,6 @@ from sensx_sc.pl._rankings import Z95, rankings_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from anndata import AnnData
 
 ALL = {"groups": None, "cells": None, "rank_by": None, "presence": None, "key": "sensx"}
 
@@ -101,6 +100,21 @@ def test_cells(explained: AnnData) -> None:
     np.testing.assert_allclose(np.ptp(bars.get_segments()[0][:, 0]), 2 * Z95 * se, rtol=1e-6)
 
 
+def test_cells_by_change_have_the_interval_of_change(explained: AnnData) -> None:
+    how = {**ALL, "cells": "cell0", "rank_by": "change"}
+    assert rankings_table(explained, **how, n_genes=3)["error"].isna().all()  # none is stored
+    adata = explained.copy()
+    adata.layers["sensx_change_se"] = 0.1 * adata.layers["sensx_change"]
+    table = rankings_table(adata, **how, n_genes=3)
+    np.testing.assert_allclose(table["error"], 0.1 * table["size"], rtol=1e-6)
+    ax = sx.pl.rankings(adata, cells="cell0", rank_by="change", n_genes=3)
+    (bars,) = ax.collections
+    widths = np.ptp(np.array(bars.get_segments())[:, :, 0], axis=1)
+    np.testing.assert_allclose(widths, 2 * Z95 * table["error"], rtol=1e-6)
+    assert ax.get_xlabel() == "|change in probability|"
+    assert "95 % interval" in legend_texts(ax)
+
+
 def test_unknown_sign_is_grey(make_explained: Callable[..., AnnData]) -> None:
     adata = make_explained(30, 10, statistics=())
     ax = sx.pl.rankings(adata, cells="cell0", n_genes=2)
@@ -165,3 +179,47 @@ def test_a_filter_that_leaves_nothing(make_explained: Callable[..., AnnData]) ->
     adata.uns["sensx"]["rankings"]["presence"] = 1.0
     with pytest.raises(ValueError, match="presence='absent' leaves no gene"):
         sx.pl.rankings(adata, presence="absent")
+
+
+# ---- sets of genes
+
+
+def _with_sets(n_sets: int, **how: object) -> AnnData:
+    rng = np.random.default_rng(0)
+    adata = AnnData(rng.random((8, 100)).astype(np.float32))
+    adata.obs["kind"] = ["a", "b"] * 4
+    w = rng.normal(size=100)
+    sx.tl.sensx(
+        adata, lambda z: z @ w, groups=np.arange(100) % n_sets, group_norm="none", n_walks=20,
+        n_samples=20, deltas=[1.0], statistics=("value", "rank", "change", "mean"), **how,
+    )  # fmt: skip
+    return adata
+
+
+@pytest.mark.parametrize("n_sets", [1, 50])
+def test_sets_are_drawn_like_genes(n_sets: int) -> None:
+    adata = _with_sets(n_sets)
+    ax = sx.pl.rankings(adata)
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    assert len(names) == min(n_sets, 20)
+    assert set(names) <= set(adata.obsm["sensx_groups"].columns)
+    widths = [bar.get_width() for bar in ax.patches]
+    table = sx.get.rankings(adata, n_genes=20)
+    np.testing.assert_allclose(widths, table["value"])
+    words = legend_texts(ax)
+    assert any(word.startswith("moving it: ") for word in words)
+    assert not any(word.startswith("more expression") for word in words)
+
+
+def test_what_sets_hold_is_drawn_on_request() -> None:
+    adata = _with_sets(10, within="genes", within_top=2)
+    ax = sx.pl.rankings(adata, within=True, n_genes=5)
+    assert {label.get_text() for label in ax.get_yticklabels()} <= set(adata.var_names)
+    words = legend_texts(ax)
+    assert any(word.startswith("more expression") for word in words)
+    ax = sx.pl.rankings(adata, cells=str(adata.obs_names[0]), within=True)
+    assert len(ax.get_yticklabels()) == 20
+    with pytest.raises(KeyError, match="no rankings within groups: run sx.tl.sensx with `groups`"):
+        sx.pl.rankings(_with_sets(10), within=True)
+    with pytest.raises(KeyError, match="has nothing within groups"):
+        sx.pl.rankings(_with_sets(10), cells="0", within=True)

@@ -130,6 +130,23 @@ def test_top_features_of_each_cell(adata: AnnData) -> None:
     assert (adata.var[f"{KEY}_upper"] == 9).all()
 
 
+def test_a_gene_that_few_cells_have_tested_does_not_lead(adata: AnnData) -> None:
+    """Steep where one cell has tested it, against one that is less steep in all cells."""
+    rank = np.zeros(adata.shape, dtype=np.int32)
+    rank[:, 0], rank[0, 1] = 1, 2
+    rank[0, 0] = 3
+    sx.tl.sensx(adata, one_logit(), n_walks=8, n_samples=50)
+    adata.layers["sensx_rank"] = rank
+    weights = np.zeros(20)
+    weights[:2] = 1.0, 5.0
+    sx.tl.local_sensitivity(adata, lambda rows: rows @ weights, features="top:3")
+    table = adata.uns[KEY]["slopes"]
+    assert table["names"].tolist() == ["gene_0", "gene_1"]
+    assert table["rank"].tolist() == [1, 2]
+    np.testing.assert_allclose(table["slope"], [1, 5])
+    assert table["n_cells"].tolist() == [60, 1]
+
+
 def test_cells_without_ranks(adata: AnnData, caplog: pytest.LogCaptureFixture) -> None:
     net = one_logit()
     some = np.arange(60) < 5

@@ -159,6 +159,26 @@ def test_any_input(adata: AnnData, kind: str) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
+def test_constant_genes(adata: AnnData) -> None:
+    """A programme's constant genes add nothing to it; one of nothing else cannot be edited."""
+    deep(adata)
+    for name in ("counts", None):
+        values = np.array(adata.layers[name] if name else adata.X)
+        values[:, [4, 10, 11]] = 0
+        if name:
+            adata.layers[name] = values
+        else:
+            counts = adata.layers["counts"]
+            adata.X = np.log1p(1e4 * counts / counts.sum(axis=1, keepdims=True))
+    sx.tl.property_gradient(adata, of_genes, EDITORS, n_placebos=9)
+    table = adata.uns[KEY]["table"].set_index("property")
+    assert np.isfinite(table.loc["programme", ["epgm", "epgm_per_sd", "net"]].to_numpy(float)).all()
+    assert table.loc["programme", "n_inputs"] == adata.n_obs
+    assert table.loc["others", "n_inputs"] == 0
+    assert np.isnan(table.loc["others", "epgm"])
+    assert adata.obsm[f"{KEY}_epgm"]["others"].isna().all()
+
+
 @pytest.mark.filterwarnings("ignore:zarr v3 autosharding")
 @pytest.mark.filterwarnings("ignore:Consolidated metadata")
 @pytest.mark.filterwarnings("ignore:The data type")

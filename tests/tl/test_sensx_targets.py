@@ -70,6 +70,14 @@ def test_keys_of_ones_own_and_names_with_a_slash(adata: AnnData) -> None:
     assert "s_a-b" in adata.layers
 
 
+def test_every_output_at_once(adata: AnnData) -> None:
+    model = sx.models.as_model(Counted(), n_features=20, output_names=["a", "b", "c"])
+    sx.tl.sensx_targets(adata, model, key_added="s", **HOW)
+    assert {"s_a", "s_b", "s_c"} <= set(adata.layers)
+    sx.tl.sensx(adata, model, target="b", key_added="alone", **HOW)
+    np.testing.assert_array_equal(adata.layers["s_b"], adata.layers["alone"])
+
+
 def test_bounds_of_the_prefix_are_used(adata: AnnData) -> None:
     sx.pp.domain(adata, lower=0, upper=12)
     sx.tl.sensx_targets(adata, Counted(), [1], **HOW)
@@ -80,6 +88,12 @@ def test_bounds_of_the_prefix_are_used(adata: AnnData) -> None:
     ("targets", "more", "error", "match"),
     [
         ([], {}, TypeError, "`targets` must be names or numbers"),
+        (
+            "ab",
+            {},
+            TypeError,
+            "`targets` must be names or numbers of at least one output; got 'ab'",
+        ),
         ([1, 1], {}, ValueError, "`targets` holds '1' more than once"),
         ([7], {}, KeyError, "`target` 7 is not an output of the model"),
         ({0: "k", 1: "k"}, {}, ValueError, "every target needs a key of its own; got 'k', 'k'"),

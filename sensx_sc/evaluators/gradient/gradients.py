@@ -20,9 +20,12 @@ from torch import nn
 
 from sensx_sc.evaluators.dense import TILE
 from sensx_sc.evaluators.full_precision import full_precision
+from sensx_sc.evaluators.graph.columns import NoStemError
+from sensx_sc.evaluators.graph.composed import composed
 from sensx_sc.evaluators.graph.sklearn_linear import as_module
 from sensx_sc.evaluators.graph.sklearn_parts import Untranslatable
 from sensx_sc.models.by_name import ByName
+from sensx_sc.models.chain import Chain
 from sensx_sc.models.function import FunctionModel
 from sensx_sc.models.model import InTorch, as_matrix
 from sensx_sc.models.one_vs_rest import BinaryResponse, OneVsRest
@@ -202,6 +205,11 @@ def _module(model: Model, dtype: torch.dtype) -> Callable[[Tensor], Any]:
     """What maps rows to a model's outputs, as a function that torch can differentiate."""
     if isinstance(model, InTorch):
         return _saveable(model.module(dtype))
+    if isinstance(model, Chain):
+        try:
+            return _saveable(composed(model, dtype, parts=True))
+        except NoStemError as reason:
+            raise NotDifferentiableError(str(reason)) from reason
     if isinstance(model, FunctionModel) and model.rows == "torch":
         return model.source
     if isinstance(model, SklearnModel):

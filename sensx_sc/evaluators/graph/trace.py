@@ -9,6 +9,7 @@ a consumer that is not understood.
 from __future__ import annotations
 
 import functools
+import warnings
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
@@ -50,7 +51,9 @@ def find_stem(
     """
     # Tracing runs the user's code on stand-ins, which may fail in any way.
     try:
-        return _find(module, features(n_features, dtype, device), widest)
+        with warnings.catch_warnings():  # torch's own parts warn of each other
+            warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+            return _find(module, features(n_features, dtype, device), widest)
     except NoStemError:
         raise
     except Exception as error:

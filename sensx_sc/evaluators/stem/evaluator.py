@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from sensx_sc.evaluators.dead import skip_dead
-from sensx_sc.evaluators.dense import DenseEvaluator
+from sensx_sc.evaluators.dead import skip_dead, skip_dead_groups
+from sensx_sc.evaluators.dense import DenseEvaluator, inverse
 from sensx_sc.evaluators.full_precision import full_precision
+from sensx_sc.evaluators.stem.groups import GroupRows
 from sensx_sc.evaluators.stem.kinks import Narrower
 from sensx_sc.evaluators.stem.steps import step_states
-from sensx_sc.evaluators.stem.sweep import affine_sweep, general_sweep, rows_of
+from sensx_sc.evaluators.stem.sweep import affine_sweep, general_sweep, rows_of, samples_at_once
 from sensx_sc.evaluators.stem.turns import cut, families
 from sensx_sc.evaluators.stem.walks import walk_states
 
@@ -99,10 +100,12 @@ class StemEvaluator(DenseEvaluator):
         self, x: Floats, target: int, free: Ints, down: Floats, up: Floats, u: Floats
     ) -> Floats:
         q = np.empty((len(down), len(u)))
-        targets = np.full(len(u), target)
+        together = samples_at_once(len(down), self.stem.width)
         with full_precision():
-            for k, states in enumerate(self._sweep_states(x, free, down, up, u)):
-                q[k] = self._q(states, targets)
+            for some in (slice(i, i + together) for i in range(0, len(u), together)):
+                targets = np.full(len(u[some]), target)
+                for k, states in enumerate(self._sweep_states(x, free, down, up, u[some])):
+                    q[k, some] = self._q(states, targets)
         return q
 
     def _sweep_states(
@@ -215,6 +218,74 @@ class StemEvaluator(DenseEvaluator):
                         moved = self._q(high, targets) - self._q(low, targets)
                     change[walks, some] = (moved * signs.cpu().numpy()).T
         return change
+
+    def group_walks(
+        self,
+        x: Floats,
+        target: Ints,
+        q_x: Floats,
+        cell: Ints,
+        free: Ints,
+        endpoint: Floats,
+        order: Ints,
+        member: Ints,
+    ) -> Floats:
+        def live_walks(features: Ints, end: Floats, steps: Ints, group: Ints) -> Floats:
+            q = np.empty(steps.shape)
+            made = self._group_states(x, target, cell, features, end, steps, group)
+            for walks, states in made:
+                q[walks] = self._q(states[1:], target[cell[walks]]).T
+            return q
+
+        if not self._steady(x, free, endpoint):
+            return self._whole.group_walks(x, target, q_x, cell, free, endpoint, order, member)
+        live = self.stem.live(free)
+        return skip_dead_groups(live, q_x, cell, free, endpoint, order, member, live_walks)
+
+    def group_steps(
+        self,
+        x: Floats,
+        target: Ints,
+        cell: Ints,
+        free: Ints,
+        endpoint: Floats,
+        order: Ints,
+        member: Ints,
+        chosen: Ints,
+    ) -> Floats:
+        how = (x, target, cell, free, endpoint, order, member)
+        if not self._steady(x, free, endpoint):
+            return self._whole.group_steps(*how, chosen)
+        change = np.empty((len(order), len(chosen)))
+        for walks, states in self._group_states(*how):
+            turn = inverse(order[walks])[:, chosen].T.copy()
+            line = np.arange(turn.shape[1])[None]
+            targets = target[cell[walks]]
+            with np.errstate(invalid="ignore"):
+                after = self._q(states[turn + 1, line], targets)
+                change[walks] = (after - self._q(states[turn, line], targets)).T
+        return change
+
+    def _group_states(
+        self,
+        x: Floats,
+        target: Ints,
+        cell: Ints,
+        free: Ints,
+        endpoint: Floats,
+        order: Ints,
+        member: Ints,
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """Some walks after the other: which, and states (G + 1, W, width) from the input on."""
+        features = torch.as_tensor(free, device=self._device)
+        with full_precision():
+            start, rows = self._start(x), GroupRows(self.stem, features, member)
+            together = max(self._at_once(self.stem) // order.shape[1], 1)
+            for walks in cut(len(order), together):
+                cells = torch.as_tensor(cell[walks], device=self._device)
+                moves = self._moves(self._tensor(x), cells, features, endpoint[walks])
+                states = rows.states(start[cells], moves, order[walks])
+                yield walks, states.to(self._torch_dtype)
 
     def one_at_a_time(
         self, x: Floats, target: Ints, cell: Ints, features: Ints, values: Floats

@@ -10,80 +10,110 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from sensx_sc.evaluators.protocol import Floats, Ints
     from sensx_sc.evaluators.stem.stem import Branch
 
+    Bools = NDArray[np.bool_]
+
 _ON_LINE = 1e-12  # relative rounding of a reach that is still on its line
-_LITTLE = 0.1
+_KEPT = 2**24  # numbers that the products of all scales may take
 
 
 def affine_sweep(weight: Tensor, u: Tensor, down: Floats, up: Floats) -> Iterator[Tensor]:
     """A (z - x) for each scale, (S, H), where z - x = u up - (1 - u) down.
 
     Along the grid a reach is a line through zero until it meets its bound, and constant from
-    there. One product over all features serves every scale; after it, only features that leave
-    their line are looked at again.
+    there. So each feature is multiplied twice, whatever the number of scales: by how fast it
+    grows, and by where it stays. Features that leave their lines at the same scale are one
+    product, and a scale is a sum of products. Nothing is subtracted, so that what goes on growing
+    does not drown in the rounding of what has stopped.
 
     Parameters
     ----------
     weight
         Rows of A transposed for the F features, (F, H).
     u
-        (S, F)
+        (S, F); :func:`samples_at_once` says how many may be wise.
     down, up
         (K, F)
     """
     scale = _line(np.concatenate([down, up], axis=1))  # from 1
-    size = weight.abs().amax(dim=1).cpu().double().numpy()
-    ends = [_End(u, up), _End(u - 1, down)]
-    linear, mass = _moving(ends, weight), _mass(ends, size)
-    total = torch.zeros_like(linear)
+    ends = [_End(u, up, scale), _End(u - 1, down, scale)]
+    # Of what leaves its line at each scale: how fast it grows, and where it stays.
+    kept = weight.new_zeros(2, len(scale) + 1, len(u), weight.shape[1])
+    for end in ends:
+        for k in np.unique(end.leaves[end.leaves >= 0]):
+            found = end.products(k, weight)
+            kept[: len(found), k] += found
+    growing, staying = kept
+    for k in range(len(scale) - 1, 0, -1):
+        growing[k] += growing[k + 1]
+    still = torch.zeros_like(staying[0])
     for k in range(len(scale)):
+        still += staying[k]
+        moved = scale[k] * growing[k + 1] + still
         for end in ends:
-            off = end.off_line(scale[k], k)
-            if off.size:
-                # Off its line for good: what it has reached is kept apart from what grows.
-                linear -= end.product(end.slope, off, weight)
-                total += end.product(end.reach[k] - end.held, off, weight)
-                end.slope[off], end.held[off] = 0.0, end.reach[k][off]
-        left = _mass(ends, size)
-        if left < _LITTLE * mass:  # what is left would drown in the rounding of what has gone
-            linear, mass = _moving(ends, weight), left
-        yield scale[k] * linear + total
+            moved += end.elsewhere(k, weight)
+        yield moved
+
+
+def samples_at_once(n_scales: int, width: int) -> int:
+    """Samples whose products of all scales fit into some hundred MiB."""
+    return max(_KEPT // (2 * (n_scales + 1) * width), 1)
 
 
 class _End:
     """One of the two ends of a neighbourhood, and the way to it: fraction times reach.
 
-    ``slope`` is how fast the reach of each feature grows, ``held`` what it has reached where it
-    met its bound.
+    ``leaves`` is the scale from which each feature is off its line, K if none and -1 for those
+    that never move and for the few that ``wander``, whose reach is no such line.
     """
 
-    def __init__(self, fraction: Tensor, reach: Floats) -> None:
+    def __init__(self, fraction: Tensor, reach: Floats, scale: Floats) -> None:
         self.fraction, self.reach = fraction, reach
-        self.slope = reach[0].copy()
-        self.held = np.zeros_like(self.slope)
+        some = np.flatnonzero(reach[-1])
+        leaves, held, wander = _course(reach[:, some], scale)
+        self.leaves = np.full(reach.shape[1], -1)
+        self.leaves[some] = np.where(wander, -1, leaves)
+        self.held = np.zeros(reach.shape[1])
+        self.held[some] = held
+        self.wander = some[wander]
 
-    def off_line(self, scale: float, k: int) -> Ints:
-        expected = self.slope * scale + self.held
-        return np.flatnonzero(np.abs(self.reach[k] - expected) > _ON_LINE * self.reach[k])
+    def products(self, k: int, weight: Tensor) -> Tensor:
+        """What features that leave at scale k move a state: a unit of scale, and for good.
 
-    def product(self, length: Floats, some: Ints, weight: Tensor) -> Tensor:
-        """What some features move a state, each by a length for a fraction of 1, (S, H)."""
-        whole = len(some) == len(length)
+        (2, S, H), or (1, S, H) of those that never leave.
+        """
+        leaving = self.leaves == k
+        ends = np.stack([self.reach[0], self.held][: 1 + (k < len(self.reach))])
+        # Most of them are multiplied with the others, at a length of zero: no copy of the weights.
+        some = np.flatnonzero(leaving)
+        whole = 2 * len(some) > len(leaving)
         at = slice(None) if whole else torch.as_tensor(some, device=weight.device)
-        return (self.fraction[:, at] * _like(length[some], weight)) @ weight[at]
+        lengths = _like(np.where(leaving, ends, 0.0) if whole else ends[:, some], weight)
+        ways = self.fraction[:, at] * lengths[:, None]
+        moved = ways.flatten(0, 1) @ weight[at]
+        return moved.reshape(len(ends), -1, moved.shape[1])
+
+    def elsewhere(self, k: int, weight: Tensor) -> Tensor | float:
+        """What the features that wander move a state at a scale."""
+        if not self.wander.size:
+            return 0.0
+        at = torch.as_tensor(self.wander, device=weight.device)
+        return (self.fraction[:, at] * _like(self.reach[k][self.wander], weight)) @ weight[at]
 
 
-def _moving(ends: list[_End], weight: Tensor) -> Tensor:
-    """What the features that are still on their lines move a state at scale 1."""
-    return torch.stack([e.product(e.slope, np.flatnonzero(e.slope), weight) for e in ends]).sum(0)
-
-
-def _mass(ends: list[_End], size: Floats) -> float:
-    return float(sum((end.slope * size).sum() for end in ends))
+def _course(reach: Floats, scale: Floats) -> tuple[Ints, Floats, Bools]:
+    """Where each reach leaves its line (K: nowhere), what it then is, and whether that changes."""
+    off = np.abs(reach - scale[:, None] * reach[0]) > _ON_LINE * reach
+    leaves = np.where(off.any(axis=0), off.argmax(axis=0), len(scale))
+    held = reach[np.minimum(leaves, len(scale) - 1), np.arange(reach.shape[1])]
+    after = np.arange(len(scale))[:, None] >= leaves
+    changes = np.asarray((after & (np.abs(reach - held) > _ON_LINE * reach)).any(axis=0))
+    return leaves, held, changes
 
 
 def rows_of(weight: Tensor, features: Tensor) -> Tensor:

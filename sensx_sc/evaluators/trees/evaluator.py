@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from sensx_sc.evaluators.dead import skip_dead
+from sensx_sc.evaluators.dead import skip_dead, skip_dead_groups
 from sensx_sc.evaluators.dense import DenseEvaluator, tiles
 from sensx_sc.evaluators.trees.courses import Course, Scales, Walks, is_sweep
 from sensx_sc.evaluators.trees.ensemble import TreeEnsemble, UnreadableError
@@ -96,6 +96,24 @@ class UsedFeaturesEvaluator(DenseEvaluator):
 
         return skip_dead(self._live(free), q_x, cell, free, endpoint, order, live_walks)
 
+    def group_walks(
+        self,
+        x: Floats,
+        target: Ints,
+        q_x: Floats,
+        cell: Ints,
+        free: Ints,
+        endpoint: Floats,
+        order: Ints,
+        member: Ints,
+    ) -> Floats:
+        def live_walks(features: Ints, end: Floats, steps: Ints, group: Ints) -> Floats:
+            start = (x, target, q_x, cell)
+            return DenseEvaluator.group_walks(self, *start, features, end, steps, group)
+
+        live = self._live(free)
+        return skip_dead_groups(live, q_x, cell, free, endpoint, order, member, live_walks)
+
     def one_at_a_time(
         self, x: Floats, target: Ints, cell: Ints, features: Ints, values: Floats
     ) -> Floats:
@@ -170,10 +188,7 @@ class TreeEvaluator(UsedFeaturesEvaluator):
         endpoint: Floats,
         order: Ints,
     ) -> Floats:
-        q = np.empty(order.shape)
-        for walks, _, states in self._walked(x, target, cell, free, endpoint, order, q_x):
-            q[walks] = states[:, 1:]
-        return q
+        return self.group_walks(x, target, q_x, cell, free, endpoint, order, np.arange(len(free)))
 
     def steps(
         self,
@@ -185,8 +200,40 @@ class TreeEvaluator(UsedFeaturesEvaluator):
         order: Ints,
         chosen: Ints,
     ) -> Floats:
+        member = np.arange(len(free))
+        return self.group_steps(x, target, cell, free, endpoint, order, member, chosen)
+
+    def group_walks(
+        self,
+        x: Floats,
+        target: Ints,
+        q_x: Floats,
+        cell: Ints,
+        free: Ints,
+        endpoint: Floats,
+        order: Ints,
+        member: Ints,
+    ) -> Floats:
+        q = np.empty(order.shape)
+        made = self._walked(x, target, cell, free, endpoint, order, member, q_x)
+        for walks, _, states in made:
+            q[walks] = states[:, 1:]
+        return q
+
+    def group_steps(
+        self,
+        x: Floats,
+        target: Ints,
+        cell: Ints,
+        free: Ints,
+        endpoint: Floats,
+        order: Ints,
+        member: Ints,
+        chosen: Ints,
+    ) -> Floats:
         change = np.empty((len(order), len(chosen)))
-        for walks, moved, states in self._walked(x, target, cell, free, endpoint, order, None):
+        made = self._walked(x, target, cell, free, endpoint, order, member, None)
+        for walks, moved, states in made:
             at = moved[:, chosen]
             before, after = (np.take_along_axis(states, at - side, axis=1) for side in (1, 0))
             with np.errstate(invalid="ignore"):
@@ -201,14 +248,15 @@ class TreeEvaluator(UsedFeaturesEvaluator):
         free: Ints,
         endpoint: Floats,
         order: Ints,
+        member: Ints,
         q_x: Floats | None,
     ) -> Iterator[tuple[Ints, Ints, Floats]]:
         """Some walks after the other.
 
         Yields
         ------
-        Which walks, the first state in which each free feature has moved, (W, F), and q of the
-        states, (W, F + 1), of which the first is the input.
+        Which walks, the first state in which each group has moved, (W, G), and q of the states,
+        (W, G + 1), of which the first is the input.
         """
         n_states = order.shape[1] + 1
         column, live = self._columns(free, x.shape[1])
@@ -219,7 +267,7 @@ class TreeEvaluator(UsedFeaturesEvaluator):
             before = start[cell[walks]]
             after, first = before.copy(), np.zeros(before.shape, dtype=np.int64)
             after[:, live] = ensemble.rounded(endpoint[walks][:, column])
-            first[:, live] = moved[:, column]
+            first[:, live] = moved[:, member[column]]
             course = Walks(ensemble, before, after, first, n_states)
             own = None if q_x is None else q_x[cell[walks]]
             yield walks, moved, self._states(ensemble, course, target[cell[walks]], own)

@@ -43,7 +43,6 @@ def test_what_is_in_training_is_no_part_of_a_stem(layer: nn.Module) -> None:
     assert found(module.eval()).width == 3
 
 
-@pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.` is deprecated:FutureWarning")
 @pytest.mark.parametrize("name", ["paper", "log1p first", "relu in place", "sums and means"])
 def test_an_exported_program_has_the_stem_of_its_module(name: str) -> None:
     module = built(name)

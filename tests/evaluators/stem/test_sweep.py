@@ -24,7 +24,9 @@ def directly(weight: np.ndarray, u: np.ndarray, down: np.ndarray, up: np.ndarray
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("first", [1e-9, 1e-4])
-@pytest.mark.parametrize("kind", ["most at zero", "inside", "all at once", "a light one goes on"])
+@pytest.mark.parametrize(
+    "kind", ["most at zero", "inside", "all at once", "a light one goes on", "two go on later"]
+)
 def test_every_scale_is_that_of_its_own_product(
     kind: str, first: float, dtype: torch.dtype, rng: np.random.Generator
 ) -> None:
@@ -44,6 +46,8 @@ def test_every_scale_is_that_of_its_own_product(
         up[:, held] = np.minimum(up[:, held], 3 * first * r[held])  # and all but one the upper one
     if kind != "a light one goes on":
         down, up = reaches(deltas, x, r)
+    if kind == "two go on later":
+        up[10:20, :2], up[20:, :2] = up[9, :2], 1.5 * up[9, :2]
     kept = torch.float64 if dtype == torch.float64 else torch.float32
     w, fractions = torch.as_tensor(weight, dtype=kept), torch.as_tensor(u, dtype=kept)
     found = np.stack([part.double().numpy() for part in affine_sweep(w, fractions, down, up)])
