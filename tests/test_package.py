@@ -212,7 +212,12 @@ def test_type_marker_and_data_are_shipped() -> None:
 def test_every_public_name_has_a_page() -> None:
     """The documentation's list of functions is complete and names nothing that is not there."""
     text = (Path(__file__).parents[1] / "docs" / "api.md").read_text(encoding="utf-8")
-    listed = set(re.findall(r"^   ([a-z]+\.\w+)$", text, flags=re.MULTILINE))
-    rooms = {room: importlib.import_module(f"sensx_sc.{room}").__all__ for room in ROOMS}
-    public = {f"{room}.{name}" for room, names in rooms.items() for name in names}
+    listed = set(re.findall(r"^   ([a-z]+(?:\.\w+)+)$", text, flags=re.MULTILINE))
+    public = set()
+    for room in ROOMS:
+        module = importlib.import_module(f"sensx_sc.{room}")
+        for name in module.__all__:
+            inside = getattr(module, name)
+            members = inside.__all__ if inspect.ismodule(inside) else [""]
+            public |= {f"{room}.{name}.{member}".rstrip(".") for member in members}
     assert listed == public | {"settings.Settings"}

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 RESULTS = Path(__file__).parent / "results"
 GENES = ("NUC1", "EOS1", "LUM1", "NEI1", "NULL1")
-SHOWN = ("NUC1", "EOS1", "LUM1")
+SHOWN = ("EOS1", "LUM1")
 MODELS = {
     "full": {},
     "no sub-spots": {"context": "spot_neighbors"},
@@ -118,7 +118,7 @@ def part_tiles(options: argparse.Namespace) -> None:
     tiles = cut(adata).sel(obs=inner_spots(adata, options.spots))
     for name in ("full", "shuffled"):
         model = trained(name)
-        for gene in GENES if name == "full" else SHOWN[1:2]:
+        for gene in GENES if name == "full" else SHOWN[:1]:
             found = sx.im.sensx(tiles, model, features="tile", target=gene, n_walks=40, **HOW)
             table = sx.im.tile_dominance(found, name="change")
             table["delta_star"], table["status"] = found["delta_star"], found["status"]
@@ -160,7 +160,7 @@ def part_pixels(options: argparse.Namespace) -> None:
     tests, truth, curves, maps = [], [], [], {}
     for name in MODELS:
         model = trained(name)
-        for gene in SHOWN if name == "full" else SHOWN[:2]:
+        for gene in SHOWN if name == "full" else SHOWN[:1]:
             began, asked, encoded = time.perf_counter(), model.n_asked, model.n_encoded
             found = pixels(model, tiles, gene, "patch:2", options.walks)
             logging.info(
@@ -296,8 +296,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--spots", type=int, default=8)
-    parser.add_argument("--pixel-spots", type=int, default=4)
-    parser.add_argument("--walks", type=int, default=12)
+    parser.add_argument("--pixel-spots", type=int, default=3)
+    parser.add_argument("--walks", type=int, default=8)
     options = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
     for name in options.only:

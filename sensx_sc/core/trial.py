@@ -123,6 +123,6 @@ def try_model(model: Model, example: Floats) -> Floats:
         notes = "".join(f" {note}" for note in getattr(error, "__notes__", ()))
         msg = (
             f"the model ({model.name}) failed on rows of {example.shape[1]} features: "
-            f"{type(error).__name__}: {error}. Does it take that many?{notes}"
+            f"{type(error).__name__}: {str(error).rstrip('.')}. Does it take that many?{notes}"
         )
         raise ValueError(msg) from error

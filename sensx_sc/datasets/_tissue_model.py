@@ -69,8 +69,8 @@ def tissue_model(
     """
     import numpy as np
     import torch
-    from scipy.sparse import issparse
 
+    from sensx_sc.core.arrays import dense
     from sensx_sc.im import from_adata, spot_tiles
     from sensx_sc.models.deepspot import CONTEXTS, TILES, DeepSpot, Preprocess
 
@@ -79,8 +79,7 @@ def tissue_model(
         raise ValueError(msg)
     tiles = spot_tiles(from_adata(adata), adata).sel(tile=list(TILES))
     pixels = torch.as_tensor(tiles.transpose("obs", "tile", "y", "x", "c").values).float()
-    dense = adata.X.toarray() if issparse(adata.X) else adata.X
-    expression = np.asarray(dense, dtype=np.float64)
+    expression = dense(adata.X)
     if shuffle:
         expression = expression[np.random.default_rng(seed).permutation(len(expression))]
     with torch.random.fork_rng(devices=[]):

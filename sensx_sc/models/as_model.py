@@ -52,8 +52,8 @@ def as_model(
     ----------
     model
         A :class:`torch.nn.Module`, a fitted scikit-learn, XGBoost or LightGBM estimator or
-        Pipeline, a booster of XGBoost or LightGBM, a CellTypist model, or any callable on rows
-        (B, n) that returns (B,) or (B, K).
+        Pipeline, a booster of XGBoost or LightGBM, a model of CellTypist, a SCANVI or SCVI of
+        scvi-tools, or any callable on rows (B, n) that returns (B,) or (B, K).
         Or the path of a file: ``"model.onnx"``, ``"model.pt2"`` (``torch.export.save``) or
         ``"weights.safetensors+package.module:factory"``, where the factory makes the module; or
         a session of onnxruntime. No pickle is read.

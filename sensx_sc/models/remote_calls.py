@@ -186,7 +186,13 @@ class Calls:
                     raise _PassingError(msg)
             return found
 
-        answered: Floats = self._persist("POST", "/infer", body, headers, read)
+        try:
+            answered: Floats = self._persist("POST", "/infer", body, headers, read)
+        except RemoteError as error:
+            if not binary:
+                raise
+            msg = f"{error} It was sent bytes, which not every server reads: try binary=False."
+            raise RemoteError(msg) from None
         self.count(rows=len(rows))
         return answered
 

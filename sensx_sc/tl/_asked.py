@@ -30,11 +30,12 @@ from sensx_sc.tl._targets import pick_targets, warn_of_counts
 from sensx_sc.words import ON_ERROR, STATISTICS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    import pandas as pd
     from anndata import AnnData
 
-    from sensx_sc.core.arrays import Floats
+    from sensx_sc.core.arrays import Floats, Ints
     from sensx_sc.core.options import Options
     from sensx_sc.tl._results import Results
     from sensx_sc.words import GroupNorm, OnError, Overlap, Ungrouped
@@ -179,20 +180,8 @@ def ask(
     )
     refuse_kept_groups(keep, spots)
     refuse_foreign(adata, key_added, slot_names(key_added, kept, spots))
-    grouped = None
-    if groups is not None:
-        grouped = make_partition(
-            pick_groups(groups, features, matrix.names),
-            len(matrix.names),
-            names=matrix.names,
-            norm=group_norm,
-            overlap=overlap,
-            ungrouped=ungrouped,
-            blocks=together,
-        )
-    elif together:
-        single = single_features(len(matrix.names), matrix.names, together)
-        grouped = Partition(single.with_norm(group_norm))
+    how_grouped: dict[str, Any] = {"norm": group_norm, "overlap": overlap, "ungrouped": ungrouped}
+    grouped = _partition(groups, features, matrix.names, together, how_grouped)
     finer = pick_within(within, features, matrix.names)
     inputs = Inputs(model, rows, matrix.names, low, high, mask, grouped, finer, values)
     inputs = inputs.with_covariates(adata, cells, device, covariates)
@@ -239,6 +228,24 @@ def ask(
     if GROUPS not in spots:  # each gene alone, whatever walks beside them
         told["n_groups"] = None
     return Asked(job, n_together, at_cells, key_added, source, told)
+
+
+def _partition(
+    groups: Any,
+    table: pd.DataFrame | None,
+    names: tuple[str, ...],
+    blocks: Mapping[str, Ints],
+    how: dict[str, Any],
+) -> Partition | None:
+    """What changes together: groups, or one-hot blocks beside single features."""
+    if groups is not None:
+        return make_partition(
+            pick_groups(groups, table, names), len(names), names=names, blocks=blocks, **how
+        )
+    if blocks:
+        single = single_features(len(names), names, blocks)
+        return Partition(single.with_norm(how["norm"]))
+    return None
 
 
 def _told(target: Any) -> dict[str, Any]:

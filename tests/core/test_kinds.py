@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from sklearn.ensemble import RandomForestRegressor
 from torch import nn
 
 from sensx_sc.core import Explanation, explain
-from sensx_sc.core.declared_kinds import make_kinds
 from sensx_sc.core.domain import make_domain
 from sensx_sc.core.features import settle_features
 from sensx_sc.core.sampling import cell_key, endpoints, make_design, orders
@@ -305,32 +303,6 @@ def test_the_envelope_is_that_of_its_points() -> None:
     cumulated = np.cumsum(q)
     assert only.envelope[0, 0, 0] == law[np.searchsorted(cumulated, 0.01)]
     assert only.envelope[0, 0, 1] == law[np.searchsorted(cumulated, 0.99)]
-
-
-# ---- what is declared
-
-
-def test_ways_to_declare() -> None:
-    names = list("abcdefgh")
-    said = [None, "count", None, None, None, "binary", "ordinal", "categorical"]
-    blocks = {"batch": ["c", "d", "e"]}
-    a = make_kinds(KINDS, 8, LOWER, UPPER, blocks=BLOCKS)
-    b = make_kinds(said, 8, LOWER, UPPER, names=names, blocks=blocks)
-    c = make_kinds({"b": "count", "f": "binary", "g": "ordinal", "h": "categorical"}, 8, LOWER,
-                   UPPER, names=names, blocks=blocks)  # fmt: skip
-    for other in (b, c):
-        assert a is not None
-        assert other is not None
-        np.testing.assert_array_equal(a.fingerprint(8), other.fingerprint(8))
-    assert make_kinds("continuous", 8, LOWER, UPPER) is None
-    assert make_kinds(None, 8, LOWER, UPPER) is None
-    every = make_kinds("count", 8, LOWER, UPPER)
-    assert every is not None
-    assert every.counted() == {"count": 8}
-    assert make_kinds(every, 8, LOWER, UPPER) is every
-    r = call(main_effects, n_walks=20, n_samples=10)
-    assert r.params["kinds"] == {"count": 1, "ordinal": 1, "binary": 1, "categorical": 2}
-    json.dumps(r.params)
 
 
 WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {

@@ -48,7 +48,7 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"upper": 0, "X": 0 * X}, ValueError, "no feature is left to perturb"),
     ({"mask": [1, 1, 0]}, ValueError, "feature mask must be a bool array"),
     ({"mask": [False] * 3}, ValueError, "no feature is left to perturb"),
-    ({"model": 3}, TypeError, "`model` must be a torch.nn.Module, a scikit-learn estimator"),
+    ({"model": 3}, TypeError, "`model` must be a torch.nn.Module, an estimator or Pipeline of scikit-learn"),
     ({"model": Classifier}, TypeError, "`model` must be a torch.nn.Module"),
     ({"model": Classifier().eval(), "target": "T cell"}, KeyError, "it has 'NK', 'B cell'"),
     ({"model": Classifier().eval(), "target": 2}, KeyError, "`target` 2 is not an output"),

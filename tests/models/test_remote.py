@@ -182,6 +182,12 @@ def test_what_goes_on_failing_is_said(served: Any) -> None:
             remote(served, retries=2).outputs(ROWS[:4])
 
 
+def test_a_server_that_reads_no_bytes(served: Any) -> None:
+    served.fault = lambda n: "error"
+    with pytest.raises(RemoteError, match=r"answered 500 .* It was sent bytes, .* binary=False"):
+        remote(served, retries=0, binary=True).outputs(ROWS[:4])
+
+
 def test_a_model_that_answers_nan_is_believed_in_the_end(served: Any, tmp_path: Path) -> None:
     def gaps(rows: np.ndarray) -> np.ndarray:
         found = answer(rows)

@@ -164,6 +164,27 @@ def test_groups_of_genes(adata: AnnData) -> None:
     np.testing.assert_allclose(by_label.obsm["sensx_groups"], adata.obsm["sensx_groups"])
 
 
+def test_covariates_that_the_model_reads_can_walk(adata: AnnData) -> None:
+    sx.tl.sensx(adata, AtSites(), mask_obs="some", covariates="site", **HOW)
+    found = adata.obsm["sensx_covariates"]
+    some = adata.obs["some"].to_numpy()
+    assert found.columns.tolist() == ["site"]
+    assert np.isfinite(found[some].to_numpy()).all()
+    assert np.isnan(found[~some].to_numpy()).all()
+    hot = (adata.obs["site"].to_numpy()[:, None] == np.array(["n", "s"])).astype(float)
+    rows = np.hstack([adata.X.toarray(), hot])[some]
+    expected = sx.core.explain(
+        rows, lambda z: AtSites().outputs(torch.as_tensor(z)).softmax(dim=1).detach().numpy(),
+        lower=0, upper=[10] * 20 + [1, 1], blocks={"site": [20, 21]}, n_walks=20, n_samples=60,
+        tau=1e-3, target=[list("ABC").index(t) for t in adata.obs["sensx_target"][some]],
+        keys=list(adata.obs_names[some]), precision="float64",
+    )  # fmt: skip
+    np.testing.assert_allclose(found[some].to_numpy()[:, 0], expected.value[:, 20], rtol=1e-5)
+    np.testing.assert_allclose(adata.layers["sensx"][some], expected.value[:, :20], rtol=1e-5)
+    with pytest.raises(KeyError, match="'batch' is none that the model reads; it reads 'site'"):
+        sx.tl.sensx(adata, AtSites(), mask_obs="some", covariates="batch", **HOW)
+
+
 def test_what_is_not_in_the_table(adata: AnnData) -> None:
     before = adata.copy()
     adata.obs["site"] = "west"

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from sensx_sc.evaluators.protocol import Floats, Ints
     from sensx_sc.evaluators.stem.stem import Branch
 
+    Bools = NDArray[np.bool_]
+
 _ON_LINE = 1e-12  # relative rounding of a reach that is still on its line
 _KEPT = 2**24  # numbers that the products of all scales may take
 
@@ -93,7 +95,8 @@ class _End:
         at = slice(None) if whole else torch.as_tensor(some, device=weight.device)
         lengths = _like(np.where(leaving, ends, 0.0) if whole else ends[:, some], weight)
         ways = self.fraction[:, at] * lengths[:, None]
-        return (ways.flatten(0, 1) @ weight[at]).unflatten(0, (len(ends), -1))
+        moved = ways.flatten(0, 1) @ weight[at]
+        return moved.reshape(len(ends), -1, moved.shape[1])
 
     def elsewhere(self, k: int, weight: Tensor) -> Tensor | float:
         """What the features that wander move a state at a scale."""
@@ -103,13 +106,14 @@ class _End:
         return (self.fraction[:, at] * _like(self.reach[k][self.wander], weight)) @ weight[at]
 
 
-def _course(reach: Floats, scale: Floats) -> tuple[Ints, Floats, NDArray[np.bool_]]:
+def _course(reach: Floats, scale: Floats) -> tuple[Ints, Floats, Bools]:
     """Where each reach leaves its line (K: nowhere), what it then is, and whether that changes."""
     off = np.abs(reach - scale[:, None] * reach[0]) > _ON_LINE * reach
     leaves = np.where(off.any(axis=0), off.argmax(axis=0), len(scale))
     held = reach[np.minimum(leaves, len(scale) - 1), np.arange(reach.shape[1])]
     after = np.arange(len(scale))[:, None] >= leaves
-    return leaves, held, (after & (np.abs(reach - held) > _ON_LINE * reach)).any(axis=0)
+    changes = np.asarray((after & (np.abs(reach - held) > _ON_LINE * reach)).any(axis=0))
+    return leaves, held, changes
 
 
 def rows_of(weight: Tensor, features: Tensor) -> Tensor:
