@@ -149,7 +149,7 @@ def part_maps(options: argparse.Namespace) -> None:
             "status": str(found["status"].item()), "envelope_low": low, "envelope_high": high,
             "states": options.states, "samples": options.samples,
             "audit_walks": options.audit_walks,
-            **{f"audit_{what}": found[f"audit_{what}"].item() for what in AUDIT},
+            **{f"audit_{what}": found[f"audit_{what}"].item() for what in AUDIT if f"audit_{what}" in found},
             "noise_floor": float(found["noise_floor"]), "seconds": seconds,
             "cpu_seconds": cpu, "threads": torch.get_num_threads(), "load_before": load,
             "load_after": os.getloadavg()[0], "peak_gib": peak(),
