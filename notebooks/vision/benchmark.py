@@ -44,7 +44,7 @@ SIZE, PATCH = 224, 14
 BOXES = {"face": (70, 150, 75, 160), "flower": (55, 185, 45, 175)}
 """Top, bottom, left and right of what is asked about in each image."""
 KS = (0, 500, 2000, 8000, 30_000, 80_000, 130_000)
-AUDIT = ("passed", "ratio", "spearman", "top_k_agreement", "n_sampled", "missed_at_most")
+AUDIT = ("audit_passed", "audit_ratio", "audit_spearman", "audit_top_k_agreement")
 
 
 def images() -> dict[str, xr.DataArray]:
@@ -149,7 +149,7 @@ def part_maps(options: argparse.Namespace) -> None:
             "status": str(found["status"].item()), "envelope_low": low, "envelope_high": high,
             "states": options.states, "samples": options.samples,
             "audit_walks": options.audit_walks,
-            **{f"audit_{what}": found[f"audit_{what}"].item() for what in AUDIT},
+            **{name: found[name].item() for name in AUDIT},
             "noise_floor": float(found["noise_floor"]), "seconds": seconds,
             "cpu_seconds": cpu, "threads": torch.get_num_threads(), "load_before": load,
             "load_after": os.getloadavg()[0], "peak_gib": peak(),

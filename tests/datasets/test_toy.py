@@ -48,6 +48,8 @@ def test_importing_the_room_loads_nothing_heavy():
 
 
 def test_every_public_name_is_a_function():
-    names = "mouse_brain pbmc pbmc68k pbmc_markers synthetic tissue tissue_model toy"
+    names = (
+        "mouse_brain pbmc pbmc68k pbmc_markers pbmc_programmes synthetic tissue tissue_model toy"
+    )
     assert " ".join(sx.datasets.__all__) == names
     assert all(callable(getattr(sx.datasets, name)) for name in sx.datasets.__all__)
