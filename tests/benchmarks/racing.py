@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cases import Row
 
 
-def table(top_k: int = 50, most: int = 20_000) -> list[Row]:
+def table(top_k: int = 50, most: int = 100_000) -> list[Row]:
     """Rows of the table."""
     case = paper_case(dtype="float64")  # what precision="auto" chooses for it
     n = len(case.domain.free)
