@@ -45,15 +45,12 @@ def skip_dead(
     -------
     (W, F): at a dead feature's step q is what it was before.
     """
-    if live.all():
-        return walks(free, endpoint, order)
-    start = q_x[cell][:, None]
-    if not live.any():
-        return np.repeat(start, len(free), axis=1)
-    of_live, met = _without(live, order)
-    q_live = walks(free[live], endpoint[:, live], of_live)
-    states = np.concatenate([start, q_live], axis=1)
-    return np.take_along_axis(states, np.cumsum(met, axis=1), axis=1)
+    own = np.arange(len(free))  # each feature is a group of its own
+
+    def live_walks(features: Ints, end: Floats, steps: Ints, _: Ints) -> Floats:
+        return walks(features, end, steps)
+
+    return skip_dead_groups(live, q_x, cell, free, endpoint, order, own, live_walks)
 
 
 def skip_dead_groups(
