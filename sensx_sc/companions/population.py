@@ -139,6 +139,10 @@ class Population:
         scale = self.factor[cell] * self.total[cell] / np.where(new > 0, new, np.inf)
         return States(np.log1p(scale[..., None] * counts), counts, new)
 
+    def composed(self, composition: str, cell: int, counts: Floats) -> States:
+        """Edited counts (S, R, n) by either rule, ``"open"`` or ``"closed"``."""
+        return self.closed(cell, counts) if composition == "closed" else self.open(cell, counts)
+
     def shifted(self, cell: int, x: Floats) -> States:
         """Edited model inputs (S, R, n), no value below zero, with the counts that give them."""
         x = np.maximum(x, 0.0)

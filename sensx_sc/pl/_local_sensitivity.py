@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 
 from sensx_sc.get._rankings import PRESENT_FROM
-from sensx_sc.get._stored import check_count, check_names, lower_bounds, quoted, read_rows
+from sensx_sc.get._stored import check_count, check_names, lower_bounds, read_rows
 from sensx_sc.pl._marks import quantity, unit
 from sensx_sc.pl._panels import one_or_all, panels, place_legend
 from sensx_sc.pl._rankings import draw_rankings, rankings_legend
+from sensx_sc.pl._tool_tables import tool_results
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from anndata import AnnData
     from matplotlib.axes import Axes
@@ -78,7 +79,7 @@ def local_sensitivity(
     """
     check_count(n_genes, "n_genes")
     table = slopes_table(adata, groups=groups, cells=cells, n_genes=n_genes, key=key)
-    params = check_slopes(adata, key)["params"]
+    params = tool_results(adata, key, ["local_sensitivity"])["params"]
     names = list(pd.unique(table["panel"]))
     longest = int(table["names"].str.len().max())
     shown = int(table.groupby("panel", sort=False).size().max())
@@ -99,20 +100,6 @@ def local_sensitivity(
     return one_or_all(axes)
 
 
-def check_slopes(adata: AnnData, key: str) -> Mapping[str, Any]:
-    """Return ``adata.uns[key]`` once it is clear that it holds local slopes."""
-    stored = adata.uns.get(key)
-    tool = stored.get("params", {}).get("tool") if hasattr(stored, "get") else None
-    if tool != "local_sensitivity":
-        msg = (
-            f"key={key!r} names no local slopes in adata.uns: run sx.tl.local_sensitivity(adata, "
-            f"model, key_added={key!r}) first. adata.uns has the keys {quoted(adata.uns)}."
-        )
-        raise KeyError(msg)
-    found: Mapping[str, Any] = stored
-    return found
-
-
 def slopes_table(
     adata: AnnData,
     *,
@@ -122,7 +109,7 @@ def slopes_table(
     key: str,
 ) -> pd.DataFrame:
     """Return what is drawn: ``panel, names, rank, size, error, sign, present``."""
-    stored = check_slopes(adata, key)
+    stored = tool_results(adata, key, ["local_sensitivity"])
     if groups is not None and cells is not None:
         msg = "groups and cells cannot be given together: choose panels per group or per cell."
         raise ValueError(msg)
@@ -155,7 +142,7 @@ def _cells_table(
     error = np.full(slope.shape, np.nan)
     if f"{key}_se" in adata.layers:
         error = read_rows(adata.layers[f"{key}_se"], rows).astype(np.float64)
-    layer = check_slopes(adata, key)["params"]["layer"]
+    layer = tool_results(adata, key, ["local_sensitivity"])["params"]["layer"]
     x = read_rows(adata.X if layer is None else adata.layers[layer], rows)
     present = x > lower_bounds(adata, key)
     parts = []

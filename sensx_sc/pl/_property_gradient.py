@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from sensx_sc.get._stored import check_names, quoted
+from sensx_sc.get._stored import check_names
 from sensx_sc.pl._marks import GROUP_COLOURS, quantity
 from sensx_sc.pl._panels import one_or_all, panels, place_legend
+from sensx_sc.pl._tool_tables import tool_results
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -73,7 +74,7 @@ def property_gradient(
     >>> sx.pl.property_gradient(adata).get_title()
     'library size'
     """
-    stored = check_property_gradient(adata, key)
+    stored = tool_results(adata, key, ["property_gradient"])
     table = curves_table(stored, properties=properties, groups=groups)
     labels = table[["group", "property"]].drop_duplicates()
     width = 3.1 + 1.5 * (len(labels) == 1)
@@ -90,21 +91,6 @@ def property_gradient(
     has_band = bool(table["placebo_low"].notna().any())
     place_legend(axes, _legend(band=has_band), own=own, entry=1.6)
     return one_or_all(axes)
-
-
-def check_property_gradient(adata: AnnData, key: str) -> Mapping[str, Any]:
-    """Return ``adata.uns[key]`` once it is clear that it holds property gradients."""
-    stored = adata.uns.get(key)
-    tool = stored.get("params", {}).get("tool") if hasattr(stored, "get") else None
-    if tool != "property_gradient":
-        msg = (
-            f"key={key!r} names no property gradients in adata.uns: run sx.tl.property_gradient("
-            f"adata, model, editors, key_added={key!r}) first. adata.uns has the keys "
-            f"{quoted(adata.uns)}."
-        )
-        raise KeyError(msg)
-    found: Mapping[str, Any] = stored
-    return found
 
 
 def curves_table(

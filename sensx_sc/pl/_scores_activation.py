@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from sensx_sc.get._stored import check_count, quoted
+from sensx_sc.get._stored import check_count
 from sensx_sc.pl._marks import GROUP_COLOURS
 from sensx_sc.pl._panels import panels, place_legend
+from sensx_sc.pl._tool_tables import tool_results
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from anndata import AnnData
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
@@ -62,7 +61,7 @@ def scores_activation(
     5
     """
     check_count(n_genes, "n_genes")
-    params = check_scores(adata, key)["params"]
+    params = tool_results(adata, key, ["fit_scores"], room="nn")["params"]
     table, seeds = scores_table(adata, n_genes=n_genes, key=key)
     longest = int(table["names"].str.len().max())
     width, height = 3.6 + 0.075 * longest, 1.3 + 0.165 * len(table)
@@ -70,21 +69,6 @@ def scores_activation(
     draw_scores(axes, table, seeds, int(params["n_seeds"]))
     place_legend([axes], _legend(int(params["n_top"])), own=own, entry=2.4)
     return axes
-
-
-def check_scores(adata: AnnData, key: str) -> Mapping[str, Any]:
-    """Return ``adata.uns[key]`` once it is clear that it holds a ranking made in training."""
-    stored = adata.uns.get(key)
-    tool = stored.get("params", {}).get("tool") if hasattr(stored, "get") else None
-    if tool != "fit_scores":
-        msg = (
-            f"key={key!r} names no ranking made in training in adata.uns: run sx.nn.fit_scores("
-            f"adata, groupby, key_added={key!r}) first. adata.uns has the keys "
-            f"{quoted(adata.uns)}."
-        )
-        raise KeyError(msg)
-    found: Mapping[str, Any] = stored
-    return found
 
 
 def scores_table(adata: AnnData, *, n_genes: int, key: str) -> tuple[pd.DataFrame, np.ndarray]:

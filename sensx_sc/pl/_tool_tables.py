@@ -35,8 +35,10 @@ _CONTROL = {"random": "#9a9a9a"}
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)))
 
 
-def tool_results(adata: AnnData, key: str, tools: Sequence[str]) -> Mapping[str, Any]:
-    """What a tool left under a key of ``uns``.
+def tool_results(
+    adata: AnnData, key: str, tools: Sequence[str], *, room: str = "tl"
+) -> Mapping[str, Any]:
+    """What a tool of a room left under a key of ``uns``.
 
     Raises
     ------
@@ -46,10 +48,10 @@ def tool_results(adata: AnnData, key: str, tools: Sequence[str]) -> Mapping[str,
     stored = adata.uns.get(key)
     params = stored.get("params") if isinstance(stored, Mapping) else None
     if not (isinstance(params, Mapping) and params.get("tool") in tools):
-        first = f"sx.tl.{tools[0]}"
+        doors = [f"sx.{room}.{tool}" for tool in tools]
         msg = (
-            f"key={key!r} names no results of {' or '.join(f'sx.tl.{tool}' for tool in tools)}: "
-            f"run {first} first. adata.uns has the keys {quoted(adata.uns)}."
+            f"key={key!r} names no results of {' or '.join(doors)}: run {doors[0]} first. "
+            f"adata.uns has the keys {quoted(adata.uns)}."
         )
         raise KeyError(msg)
     found: Mapping[str, Any] = stored

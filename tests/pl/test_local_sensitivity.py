@@ -106,7 +106,7 @@ def test_on_axes_of_the_caller() -> None:
 @pytest.mark.parametrize(
     ("how", "error", "message"),
     [
-        ({"key": "sensx"}, KeyError, r"no local slopes.*sx.tl.local_sensitivity\(adata"),
+        ({"key": "sensx"}, KeyError, r"no results of sx.tl.local_sensitivity: run"),
         ({"groups": "T"}, KeyError, "no group is named 'T'"),
         ({"cells": "x"}, KeyError, "no cell is named 'x'"),
         ({"cells": "cell_11"}, ValueError, "'cell_11' has no slopes"),

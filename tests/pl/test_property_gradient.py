@@ -96,7 +96,7 @@ def test_on_axes_of_the_caller() -> None:
 @pytest.mark.parametrize(
     ("how", "error", "message"),
     [
-        ({"key": "sensx"}, KeyError, r"no property gradients.*sx.tl.property_gradient\(adata"),
+        ({"key": "sensx"}, KeyError, r"no results of sx.tl.property_gradient: run"),
         ({"groups": "T"}, KeyError, "no group is named 'T'"),
         ({"properties": "batch"}, KeyError, "no property is named 'batch'"),
         ({"ax": 3}, TypeError, "ax must be a matplotlib Axes"),

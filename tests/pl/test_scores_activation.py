@@ -57,7 +57,7 @@ def test_on_axes_of_the_caller() -> None:
 @pytest.mark.parametrize(
     ("how", "error", "message"),
     [
-        ({"key": "gate"}, KeyError, r"no ranking made in training.*sx.nn.fit_scores\(adata"),
+        ({"key": "gate"}, KeyError, r"no results of sx.nn.fit_scores: run"),
         ({"n_genes": 0}, ValueError, "n_genes=0 must be a whole number"),
         ({"ax": 3}, TypeError, "ax must be a matplotlib Axes"),
     ],

@@ -166,7 +166,7 @@ class GeneDose:
             else:
                 new = counts[:, 0, chosen] * 2**steps
             counts[:, 0, chosen] = np.maximum(new, 0.0)
-            return getattr(population, self.composition)(cell, counts)  # type: ignore[no-any-return]
+            return population.composed(self.composition, cell, counts)
 
         def measure(found: States, _: int, placebo: int) -> Floats:
             return found.x[..., at(placebo)]
@@ -262,7 +262,7 @@ def _bind(
             return population.closed(cell, found.counts) if closed else found
         counts = np.repeat(own.counts, len(steps), axis=0)
         counts[..., genes] *= 2**size
-        return getattr(population, editor.composition)(cell, counts)  # type: ignore[no-any-return]
+        return population.composed(editor.composition, cell, counts)
 
     return Edit(
         name,
