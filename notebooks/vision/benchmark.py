@@ -44,7 +44,7 @@ SIZE, PATCH = 224, 14
 BOXES = {"face": (70, 150, 75, 160), "flower": (55, 185, 45, 175)}
 """Top, bottom, left and right of what is asked about in each image."""
 KS = (0, 500, 2000, 8000, 30_000, 80_000, 130_000)
-AUDIT = ("audit_passed", "audit_ratio", "audit_spearman", "audit_top_k_agreement")
+AUDIT = ("audit_passed", "audit_ratio", "audit_ratio_se", "audit_spearman", "audit_top_k_agreement")
 
 
 def images() -> dict[str, xr.DataArray]:
