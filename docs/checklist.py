@@ -107,7 +107,8 @@ def synthetic() -> list[Row]:
 
     def curves(methods: list[str]) -> Callable[[], tuple[str, bool]]:
         def found() -> tuple[str, bool]:
-            table = read("synthetic/results/curves").query("method in @methods")
+            table = read("synthetic/results/curves")
+            table = table[table["method"].isin(methods)]
             of = table.groupby(["set", "method", "k"])["accuracy"]
             spread = (of.max() - of.min()).reset_index(name="by")
             moved = spread[spread["by"] > 0.05]

@@ -94,7 +94,7 @@ def vision() -> list[Row]:
             rest = "no ranking" if np.isnan(row.top_1000) else rest
             parts.append(f"layers {row.layers}: {row.status}, {rest}")
         kept = table["top_1000"].fillna(0)
-        return "; ".join(parts), bool(kept.max() < 0.5)
+        return "; ".join(parts), bool(kept.iloc[-1] < 0.1 and kept.max() < 0.9)
 
     def convergence() -> tuple[str, bool]:
         table = read("vision/results/convergence").sort_values("states")
@@ -103,6 +103,8 @@ def vision() -> list[Row]:
             f"two seeds of {last['states']:.0f} gradient states: Spearman "
             f"{last['seeds_spearman']:.3f}, {last['seeds_top_500']:.0%} of the first 500 in common"
         )
+        if "half_as_many_spearman" in table and np.isfinite(last["half_as_many_spearman"]):
+            here += f"; with half as many of one seed {last['half_as_many_spearman']:.3f}"
         return here, bool(last["seeds_spearman"] > 0.9)
 
     def cost() -> tuple[str, bool]:
