@@ -28,6 +28,7 @@ from kept import keep
 from torch import nn
 
 import sensx_sc as sx
+from sensx_sc.scale.cluster import local_client
 
 N_OBS, N_VARS, PER_CELL = 200_000, 20_000, 1000
 _TOGETHER = 5000
@@ -149,8 +150,6 @@ def _cells(n_obs: int, n_vars: int) -> ad.AnnData:
 
 def workers(options: argparse.Namespace) -> None:
     """Throughput of two workers relative to one, one thread each."""
-    from distributed import Client, LocalCluster
-
     adata, model = _cells(options.cells, 2000), BlackBox(2000).eval()
     how = {"lower": 0, "upper": 1, "n_walks": options.walks, "n_samples": 100,
            "deltas": [0.1, 0.5, 1], "chunk_size": 1, "progress": False, "copy": True,
@@ -158,10 +157,7 @@ def workers(options: argparse.Namespace) -> None:
     seconds: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(options.repeat):
         for n in (1, 2):
-            with (
-                LocalCluster(n_workers=n, threads_per_worker=1, dashboard_address=":0") as cluster,
-                Client(cluster),
-            ):
+            with local_client(n):
                 sx.tl.sensx(adata[:n].copy(), model, **how)  # workers load torch
                 started = time.perf_counter()
                 sx.tl.sensx(adata, model, **how)
