@@ -28,7 +28,10 @@ def vision() -> list[Row]:
     def maps() -> tuple[str, bool]:
         table = read("vision/results/maps")
         here = "; ".join(
-            f"{row.image}: {row.delta_star:.2g} ({row.status})" for row in table.itertuples()
+            f"{row.image}: {row.delta_star:.2g} ({row.status}); audit of its map "
+            f"{'passed' if row.audit_passed else 'failed'}: exact values sum to "
+            f"{row.audit_ratio:.2f} of the estimate, Spearman {row.audit_spearman:.2f}"
+            for row in table.itertuples()
         )
         return here, bool((table["status"] == "resolved").all())
 

@@ -170,7 +170,10 @@ def tables_to_come(folder: Path) -> None:
         pd.DataFrame(rows).to_csv(path, index=False)
 
     vision, pbmc = "vision/results", "single_cell/results/pbmc"
-    write(f"{vision}/maps", [{"image": "face", "delta_star": 0.5, "status": "resolved"}])
+    write(f"{vision}/maps", [
+        {"image": "face", "delta_star": 0.5, "status": "resolved", "audit_passed": True,
+         "audit_ratio": 1.1, "audit_spearman": 1.0}
+    ])  # fmt: skip
     write(f"{vision}/channels", [{"image": "face", "channels": "rg", "spearman": 0.8}])
     write(f"{vision}/patch_profile", [
         {"image": "face", "method": method, "c": c, "distance": d, "mean": (d - 4) ** 2, "sd": sd}
