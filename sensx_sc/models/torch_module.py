@@ -58,6 +58,10 @@ class TorchModel:
         self.dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.float64)
         self._copies: dict[torch.dtype, nn.Module] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Copies are made again where they are needed.
+        return self.__dict__ | {"_copies": {}}
+
     def device(self, dtype: torch.dtype) -> torch.device:
         # Apple's GPUs have no float64.
         if self._device.type == "mps" and dtype == torch.float64:
