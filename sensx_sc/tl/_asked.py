@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sensx_sc.core.arguments import split_options
 from sensx_sc.core.arrays import as_rows, pick_rows
 from sensx_sc.core.plan import make_plan
 from sensx_sc.core.preparation import block_size, outputs, prepare
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from sensx_sc.core.arrays import Floats, Ints
-    from sensx_sc.core.options import Options
     from sensx_sc.tl._results import Results
     from sensx_sc.words import GroupNorm, OnError, Overlap, Ungrouped
 
@@ -142,7 +142,6 @@ def ask(
     chunk_size: int | str,
     on_error: OnError,
     device: Any,
-    options: Options,
     **how: Any,
 ) -> Asked:
     """Check everything, and prepare the run.
@@ -150,7 +149,8 @@ def ask(
     Parameters
     ----------
     how
-        What else :func:`sensx_sc.core.preparation.prepare` takes.
+        The numbers of :class:`sensx_sc.core.options.Options`, and what else
+        :func:`sensx_sc.core.preparation.prepare` takes.
 
     Raises
     ------
@@ -159,7 +159,8 @@ def ask(
     """
     check_adata(adata)
     check_key(key_added)
-    kept, n_kept = _kept(statistics), parse_keep(keep)
+    options, how = split_options(how)
+    kept, n_kept = kept_statistics(statistics), parse_keep(keep)
     if on_error not in ON_ERROR:
         msg = f"`on_error` must be one of {ON_ERROR}; got {on_error!r}."
         raise ValueError(msg)
@@ -252,7 +253,8 @@ def _told(target: Any) -> dict[str, Any]:
     return {"target": target if isinstance(target, str | int | None) else "array"}
 
 
-def _kept(statistics: Sequence[str]) -> list[str]:
+def kept_statistics(statistics: Sequence[str]) -> list[str]:
+    """The statistics that are kept: those asked for, in the order of the results, and value."""
     asked = [statistics] if isinstance(statistics, str) else list(statistics)
     unknown = [name for name in asked if name not in KEPT]
     if unknown:
