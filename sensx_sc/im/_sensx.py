@@ -21,7 +21,7 @@ from sensx_sc.models.images import image_model
 from sensx_sc.models.layout import HasLayout
 from sensx_sc.models.qoi import resolve_target
 from sensx_sc.scale.blocks import in_reach
-from sensx_sc.scale.budget import check_fits
+from sensx_sc.scale.budget import check_fits, check_samples_fit
 from sensx_sc.scale.run import Job, open_store
 from sensx_sc.slots import COLUMNS, Section, slot_names
 from sensx_sc.tl._asked import kept_statistics
@@ -240,6 +240,7 @@ def sensx(
         mark=on_error == "mark",
         **how,
     )
+    check_samples_fit(len(run.deltas), options.n_samples)
     together = block_size(chunk_size, rows.shape[1])
     at_inputs = outputs(rows, run, together, mark=on_error == "mark")
     targets, output_names = _targets(target, run, at_inputs)

@@ -21,13 +21,14 @@ from sensx_sc.pp._selection import (
     pick_matrix,
     refuse_constant,
 )
+from sensx_sc.scale.budget import check_samples_fit
 from sensx_sc.scale.run import Job
 from sensx_sc.scale.top import parse_keep
 from sensx_sc.slots import GROUPS, check_key, digest, refuse_foreign, slot_names, stored_bounds
 from sensx_sc.tl._columns import make_sections, pick_spots, place_names, refuse_kept_groups
 from sensx_sc.tl._covariates import Inputs
 from sensx_sc.tl._notes import log_levels, log_plan
-from sensx_sc.tl._targets import pick_targets, warn_of_counts
+from sensx_sc.tl._targets import pick_targets, warn_of_scale
 from sensx_sc.words import ON_ERROR, STATISTICS
 
 if TYPE_CHECKING:
@@ -202,7 +203,8 @@ def ask(
         mark=on_error == "mark",
         **how,
     )
-    warn_of_counts(inputs.rows, run.response.model)
+    warn_of_scale(inputs.rows, run.response.model)
+    check_samples_fit(len(run.deltas), options.n_samples)
     n_together = block_size(chunk_size, len(matrix.names))
     at_cells = outputs(inputs.rows, run, n_together, mark=on_error == "mark")
     targets, names = pick_targets(adata, target, cells, at_cells, run)

@@ -42,3 +42,13 @@ def test_one_that_fits_is_not_refused() -> None:
 def test_a_system_that_does_not_say_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget, "_free_memory", lambda: None)
     budget.check_fits(10**9, 10**6, 8)
+
+
+def test_more_samples_than_fit_are_refused() -> None:
+    adata = sx.datasets.toy()
+    with pytest.raises(ValueError, match="`n_samples` 1000000000000 would need about 32000.0 GB"):
+        sx.tl.sensx(adata, model, **{**HOW, "n_samples": 10**12})
+    assert "sensx" not in adata.uns
+    image = sx.im.from_array(np.zeros((4, 4, 3), dtype=np.uint8))
+    with pytest.raises(ValueError, match="Thousands are enough"):
+        sx.im.sensx(image, lambda images: images.mean(axis=(1, 2, 3)), n_samples=10**12)
