@@ -21,7 +21,7 @@ from sensx_sc.pp._selection import (
     pick_matrix,
     refuse_constant,
 )
-from sensx_sc.scale.budget import check_samples_fit
+from sensx_sc.scale.budget import check_fits, check_samples_fit
 from sensx_sc.scale.run import Job
 from sensx_sc.scale.top import parse_keep
 from sensx_sc.slots import GROUPS, check_key, digest, refuse_foreign, slot_names, stored_bounds
@@ -142,6 +142,7 @@ def ask(
     keep: str,
     chunk_size: int | str,
     on_error: OnError,
+    in_memory: bool,
     device: Any,
     **how: Any,
 ) -> Asked:
@@ -149,6 +150,8 @@ def ask(
 
     Parameters
     ----------
+    in_memory
+        Results have no store, and must fit before the model is asked about all cells.
     how
         The numbers of :class:`sensx_sc.core.options.Options`, and what else
         :func:`sensx_sc.core.preparation.prepare` takes.
@@ -205,10 +208,13 @@ def ask(
     )
     warn_of_scale(inputs.rows, run.response.model)
     check_samples_fit(len(run.deltas), options.n_samples)
+    columns = place_names(run, matrix.names)
+    if in_memory:
+        n_rows = len(cells) if n_kept else adata.n_obs
+        check_fits(n_rows, len(columns), len(kept), keep=n_kept)
     n_together = block_size(chunk_size, len(matrix.names))
     at_cells = outputs(inputs.rows, run, n_together, mark=on_error == "mark")
     targets, names = pick_targets(adata, target, cells, at_cells, run)
-    columns = place_names(run, matrix.names)
     job = Job(
         inputs.rows,
         cells,

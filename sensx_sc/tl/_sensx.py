@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sensx_sc.core.options import MAX_WALKS
 from sensx_sc.pp._selection import check_adata, refuse_backed
-from sensx_sc.scale.budget import check_fits
 from sensx_sc.scale.run import open_store
 from sensx_sc.scale.shard import parse_shard
 from sensx_sc.slots import write
@@ -334,12 +333,10 @@ def sensx(
         seed=seed,
         key_added=key_added,
         on_error=on_error,
+        in_memory=store is None,
     )
     job, stored = asked.job, None
-    if store is None:
-        n_rows = len(job.cells) if job.keep else adata.n_obs
-        check_fits(n_rows, len(job.names), len(job.statistics), keep=job.keep)
-    else:
+    if store is not None:
         stored = open_store(
             store,
             job,

@@ -85,7 +85,13 @@ def sensx_targets(
     refuse_backed(adata, copy=False)
     memory = Memory(int(settings.memory_budget * _MEMORY_SHARE))
     asked = ask(
-        adata, model, target=0, key_added=key_added, respond=shared(memory), **_arguments(how)
+        adata,
+        model,
+        target=0,
+        key_added=key_added,
+        respond=shared(memory),
+        in_memory=False,
+        **_arguments(how),
     )
     wanted = list(targets) if isinstance(targets, Mapping) else targets
     index = each_target(wanted, asked.job.run, asked.at_cells)

@@ -52,3 +52,18 @@ def test_more_samples_than_fit_are_refused() -> None:
     image = sx.im.from_array(np.zeros((4, 4, 3), dtype=np.uint8))
     with pytest.raises(ValueError, match="Thousands are enough"):
         sx.im.sensx(image, lambda images: images.mean(axis=(1, 2, 3)), n_samples=10**12)
+
+
+def test_what_does_not_fit_is_refused_before_the_model_sees_all_cells(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    adata, seen = sx.datasets.toy(), []
+
+    def watched(rows: np.ndarray) -> np.ndarray:
+        seen.append(len(rows))
+        return model(rows)
+
+    monkeypatch.setattr(budget, "_free_memory", lambda: 60 * 20 * 4 * 2)
+    with pytest.raises(ValueError, match="60 cells x 20 features"):
+        sx.tl.sensx(adata, watched, **HOW)
+    assert max(seen) < 60
