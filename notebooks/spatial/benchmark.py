@@ -195,7 +195,7 @@ def tested(found: xr.Dataset, tiles: xr.DataArray) -> pd.DataFrame:
     """H4, H5: whether the top pixels are near the lines between sub-spots, or pale."""
     values = at_pixels(found)
     size = values.sizes["y"]
-    how = {"top": round(TOP_SHARE * size**2), "n_draws": 10_000}
+    how = {"top_k": round(TOP_SHARE * size**2), "n_draws": 10_000}
     grid = sx.im.grid_line_test(values, lines=grid_lines(size), **how).set_index("obs")
     pale = sx.im.saturation_test(values, tiles, **how).set_index("obs")
     both = grid.add_prefix("grid_").join(pale.add_prefix("pale_")).reset_index()

@@ -89,7 +89,7 @@ def local_sensitivity(
     names: Sequence[str] | None = None,
     batch_size: int | str = "auto",
     device: str | torch.device = "auto",
-    precision: Precision = "auto",
+    precision: Precision | None = None,
 ) -> LocalSensitivity:
     """Signed slope of the response along every feature, one feature moved at a time.
 
@@ -126,6 +126,7 @@ def local_sensitivity(
         As in :func:`sensx_sc.core.explain`.
     precision
         ``"auto"`` is float64 where the model takes it: slopes are differences of close numbers.
+        None: ``settings.precision``.
 
     Returns
     -------

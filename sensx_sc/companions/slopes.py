@@ -10,11 +10,10 @@ from sensx_sc.companions.local_polynomial import local_slopes
 from sensx_sc.companions.sage import sage_slopes
 from sensx_sc.companions.spread import column_spread, feature_scale
 from sensx_sc.companions.windows import place
+from sensx_sc.core.arguments import split_options
 from sensx_sc.core.domain import make_domain
-from sensx_sc.core.options import Options
 from sensx_sc.core.preparation import prepare, read
 from sensx_sc.core.workers import in_order
-from sensx_sc.settings import settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,17 +24,16 @@ if TYPE_CHECKING:
     from sensx_sc.core.arrays import Floats, Ints, Rows
     from sensx_sc.core.run import Run
     from sensx_sc.evaluators.protocol import Evaluator
-    from sensx_sc.words import Precision
 
 STATISTICS = ("slope", "se", "bandwidth", "curvature")
 _NUMBERS_AT_ONCE = 2**18  # responses of a task
 
 
-def prepare_slopes(rows: Rows, model: Any, *, precision: Precision, **how: Any) -> Run:
+def prepare_slopes(rows: Rows, model: Any, **how: Any) -> Run:
     """Check everything that can be checked before the work."""
-    options = Options(precision=precision, seed=settings.seed)
-    run = prepare(rows, model, deltas=(1.0,), n_walks=1, design="uniform", options=options, **how)
-    return run
+    options, others = split_options(how)
+    one_step: dict[str, Any] = {"deltas": (1.0,), "n_walks": 1, "design": "uniform"}
+    return prepare(rows, model, options=options, **one_step, **others)
 
 
 def precise_evaluator(run: Run) -> Evaluator:

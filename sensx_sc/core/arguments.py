@@ -73,10 +73,7 @@ def prepared(
         No such argument.
     """
     rows = as_rows(X)
-    known = {part.name for part in fields(Options)}
-    numbers: dict[str, Any] = {"precision": settings.precision, "seed": settings.seed}
-    numbers |= {name: value for name, value in how.items() if name in known and value is not None}
-    others = {name: value for name, value in how.items() if name not in known}
+    options, others = split_options(how)
     rest = {name: others.pop(name) for name in _OF_THE_WORK if name in others}
     unknown = sorted(set(others) - set(_DEFAULTS))
     if unknown:
@@ -87,8 +84,22 @@ def prepared(
         model,
         lower=lower,
         upper=upper,
-        options=Options(**numbers),
+        options=options,
         respond=respond,
         **(_DEFAULTS | others),
     )
     return rows, run, rest
+
+
+def split_options(how: Mapping[str, Any]) -> tuple[Options, dict[str, Any]]:
+    """The options among some arguments, and the other arguments.
+
+    Without a ``precision`` or ``seed``, or where they are None, those of the settings are taken.
+    """
+    known = {part.name for part in fields(Options)}
+    numbers = {name: value for name, value in how.items() if name in known}
+    for name in ("precision", "seed"):
+        if numbers.get(name) is None:
+            numbers[name] = getattr(settings, name)
+    others = {name: value for name, value in how.items() if name not in known}
+    return Options(**numbers), others

@@ -51,8 +51,7 @@ def check_names(
             if group
         ]
         advice = (
-            "A missing gene is not one that is not expressed, so none is filled in."
-            + (OTHER_NAMES if len(missing) == len(set(model_names)) else "")
+            _of_missing(names, model_names, missing)
             if missing
             else "Pass exactly the model's, in its order, adata[:, list(model.feature_names)], or "
             "let it take them by name: sx.models.as_model(model, columns=adata.var_names)."
@@ -67,6 +66,16 @@ def check_names(
         "sx.models.as_model(model, columns=adata.var_names)."
     )
     raise ValueError(msg)
+
+
+def _of_missing(names: tuple[str, ...], model_names: tuple[str, ...], missing: list[str]) -> str:
+    """What to do where features of the model are missing."""
+    advice = "A missing gene is not one that is not expressed, so none is filled in."
+    if {name.lower() for name in names} >= {name.lower() for name in model_names}:
+        return f"{advice} The names differ in upper and lower case only: rename those of the data."
+    if len(missing) == len(set(model_names)):
+        return advice + OTHER_NAMES
+    return f"{advice} Take the data before genes were left out, or a model of those that are there."
 
 
 def check_model(

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from sensx_sc.core.arrays import as_rows
+from sensx_sc.core.arguments import prepared
 from sensx_sc.core.attribution import attribute
 from sensx_sc.core.explanation import joined
-from sensx_sc.core.options import MAX_WALKS, Options
-from sensx_sc.core.preparation import block_size, check_keys, outputs, prepare, read
+from sensx_sc.core.options import MAX_WALKS
+from sensx_sc.core.preparation import block_size, check_keys, outputs, read
 from sensx_sc.core.progress import progress_bar
 from sensx_sc.models.qoi import resolve_target
-from sensx_sc.settings import settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -215,47 +214,40 @@ def explain(
     Aggarwal, Cogan, Periwal, "SensX: Model-Agnostic Local Feature Attribution via Calibrated
     Global Sensitivity Analysis", TMLR 2026.
     """
-    options = Options(
-        tau=tau,
-        n_samples=n_samples,
-        refine_tol=refine_tol,
-        min_step=min_step,
-        rank_by=rank_by,
-        estimator=estimator,
-        top_k=top_k,
-        max_walks=max_walks,
-        audit_features=audit_features,
-        audit_walks=audit_walks,
-        alpha=alpha,
-        precision=settings.precision if precision is None else precision,
-        seed=settings.seed if seed is None else seed,
-    )
-    rows = as_rows(X)
-    run = prepare(
-        rows,
-        model,
-        lower=lower,
-        upper=upper,
-        mask=mask,
-        qoi=qoi,
-        deltas=deltas,
-        n_walks=n_walks,
-        design=design,
-        out_of_domain=out_of_domain,
-        names=names,
-        batch_size=batch_size,
-        device=device,
-        options=options,
-        groups=groups,
-        group_norm=group_norm,
-        overlap=overlap,
-        ungrouped=ungrouped,
-        within=within,
-        within_top=within_top,
-        kinds=kinds,
-        levels=levels,
-        blocks=blocks,
-    )
+    how = {
+        "mask": mask,
+        "groups": groups,
+        "group_norm": group_norm,
+        "overlap": overlap,
+        "ungrouped": ungrouped,
+        "within": within,
+        "within_top": within_top,
+        "kinds": kinds,
+        "levels": levels,
+        "blocks": blocks,
+        "qoi": qoi,
+        "deltas": deltas,
+        "tau": tau,
+        "n_samples": n_samples,
+        "n_walks": n_walks,
+        "design": design,
+        "refine_tol": refine_tol,
+        "min_step": min_step,
+        "rank_by": rank_by,
+        "estimator": estimator,
+        "top_k": top_k,
+        "max_walks": max_walks,
+        "audit_features": audit_features,
+        "audit_walks": audit_walks,
+        "alpha": alpha,
+        "out_of_domain": out_of_domain,
+        "names": names,
+        "batch_size": batch_size,
+        "device": device,
+        "precision": precision,
+        "seed": seed,
+    }
+    rows, run, _ = prepared(X, model, lower, upper, how, function="explain")
     keys = check_keys(keys, rows.shape[0])
     together = block_size("auto", rows.shape[1])
     targets, output_names = resolve_target(target, run.response, outputs(rows, run, together))

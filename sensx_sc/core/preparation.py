@@ -342,7 +342,8 @@ def outputs(rows: Rows, run: Run, together: int, *, mark: bool = False) -> Float
 
     def of(x: Floats) -> Floats:
         try:
-            return evaluator.outputs(x)
+            # A model may return a part of its rows, which would all be kept.
+            return np.array(evaluator.outputs(x))
         except Exception:
             if not mark:
                 raise

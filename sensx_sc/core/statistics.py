@@ -172,7 +172,7 @@ def ranking_score(statistic: Floats, rank_by: RankBy) -> Floats:
 
 
 def interval(
-    value: Floats, se: Floats, n_blocks: int, coverage: float = 0.95
+    value: Floats, se: Floats, n_blocks: int | Floats, coverage: float = 0.95
 ) -> tuple[Floats, Floats]:
     """Student's t interval of ``value`` from the means of ``n_blocks`` independent blocks.
 
@@ -181,7 +181,7 @@ def interval(
     value, se
         Arrays of one shape.
     n_blocks
-        Blocks of walks (walks, for the uniform design): at least two.
+        Blocks of walks (walks, for the uniform design): at least two. Of all, or of each value.
     coverage
         Between 0 and 1.
 
@@ -197,8 +197,9 @@ def interval(
     >>> round(float(high[0]), 3)
     1.226
     """
-    if n_blocks < 2:
-        msg = f"an interval needs at least two blocks of walks; there are {n_blocks}."
+    fewest = np.min(n_blocks)
+    if fewest < 2:
+        msg = f"an interval needs at least two blocks of walks; there are {fewest:g}."
         raise ValueError(msg)
     if not 0 < coverage < 1:
         msg = f"`coverage` must lie between 0 and 1; got {coverage}."

@@ -48,7 +48,7 @@ def stored_rankings(adata: AnnData, key: str, *, within: bool = False) -> pd.Dat
             "`within`."
         )
         raise KeyError(msg)
-    if "rankings" not in stored:
+    if not len(stored.get("rankings", ())):
         msg = (
             f"key={key!r} has no rankings, since no cell has an attribution; see "
             f"adata.obs[{key + '_status'!r}]."

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sensx_sc.im._frame import check_map
+from sensx_sc.settings import settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,9 +28,9 @@ def grid_line_test(
     values: xr.DataArray,
     lines: Sequence[float],
     *,
-    top: int = 500,
+    top_k: int = 500,
     n_draws: int = 10_000,
-    seed: int = 0,
+    seed: int | None = None,
 ) -> pd.DataFrame:
     """Test whether the top pixels lie nearer to lines than chance would put them (figure D14A).
 
@@ -40,12 +41,12 @@ def grid_line_test(
     lines
         Where the lines are, in pixels from the edge, the same for rows and columns: 33 lies
         between the pixels 32 and 33. See :func:`sensx_sc.models.deepspot.grid_lines`.
-    top
+    top_k
         How many pixels count as the top.
     n_draws
         Draws of the null in which all pixels are equally likely.
     seed
-        Of the draws, which all maps share.
+        Of the draws, which all maps share; None: ``settings.seed``.
 
     Returns
     -------
@@ -68,7 +69,7 @@ def grid_line_test(
     >>> values = np.zeros((30, 30))
     >>> values[9:11] = values[:, 19:21] = 1.0
     >>> found = sx.im.grid_line_test(
-    ...     xr.DataArray(values, dims=("y", "x")), [10, 20], top=100, n_draws=999
+    ...     xr.DataArray(values, dims=("y", "x")), [10, 20], top_k=100, n_draws=999
     ... )
     >>> float(found["observed"].iloc[0]), float(found["p_uniform"].iloc[0])
     (0.5, 0.001)
@@ -87,16 +88,16 @@ def grid_line_test(
     away = [np.abs(np.arange(n)[:, None] + 0.5 - at).min(axis=1) for n in (height, width)]
     distance = np.minimum(away[0][:, None], away[1][None, :])
     each = np.broadcast_to(distance, maps.shape)
-    return _tests(maps, each, top=top, n_draws=n_draws, seed=seed)
+    return _tests(maps, each, top_k=top_k, n_draws=n_draws, seed=seed)
 
 
 def saturation_test(
     values: xr.DataArray,
     tiles: xr.DataArray,
     *,
-    top: int = 500,
+    top_k: int = 500,
     n_draws: int = 10_000,
-    seed: int = 0,
+    seed: int | None = None,
 ) -> pd.DataFrame:
     """Test whether the top pixels are less saturated than chance would have it (figure D14B).
 
@@ -107,7 +108,7 @@ def saturation_test(
     tiles
         What was explained, (c, y, x) or (obs, c, y, x), with the channels r, g and b; of tiles
         the one of ``values`` is taken.
-    top, n_draws, seed
+    top_k, n_draws, seed
         As in :func:`grid_line_test`.
 
     Returns
@@ -127,7 +128,7 @@ def saturation_test(
     >>> colours[:, 10:, 1] = 80
     >>> image = sx.im.from_array(colours)
     >>> values = image.isel(c=1, drop=True).astype(float)
-    >>> found = sx.im.saturation_test(values, image, top=100, n_draws=999)
+    >>> found = sx.im.saturation_test(values, image, top_k=100, n_draws=999)
     >>> float(found["observed"].iloc[0]), float(found["p_uniform"].iloc[0])
     (0.0, 0.001)
 
@@ -151,7 +152,7 @@ def saturation_test(
     except ValueError as error:
         msg = f"`tiles` {tuple(colours.sizes.values())} do not go with maps of {maps.shape}."
         raise ValueError(msg) from error
-    return _tests(maps, each, top=top, n_draws=n_draws, seed=seed)
+    return _tests(maps, each, top_k=top_k, n_draws=n_draws, seed=seed)
 
 
 def hsv_saturation(rgb: Floats) -> Floats:
@@ -161,23 +162,25 @@ def hsv_saturation(rgb: Floats) -> Floats:
     return found
 
 
-def _tests(maps: xr.DataArray, quantity: Floats, *, top: int, n_draws: int, seed: int) -> Any:
+def _tests(
+    maps: xr.DataArray, quantity: Floats, *, top_k: int, n_draws: int, seed: int | None
+) -> Any:
     """A row for each map: whether the quantity is low at the top pixels."""
     import pandas as pd
 
-    for name, value in (("top", top), ("n_draws", n_draws)):
+    for name, value in (("top_k", top_k), ("n_draws", n_draws)):
         if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
             msg = f"`{name}` must be a whole number of at least 1; got {value!r}."
             raise ValueError(msg)
     n = maps.shape[-1] * maps.shape[-2]
-    if top >= n:
-        msg = f"`top` must be less than the {n} pixels of a map; got {top}."
+    if top_k >= n:
+        msg = f"`top_k` must be less than the {n} pixels of a map; got {top_k}."
         raise ValueError(msg)
-    rng = np.random.default_rng(seed)
-    draws = _draws(n, top, n_draws, rng)
+    rng = np.random.default_rng(settings.seed if seed is None else seed)
+    draws = _draws(n, top_k, n_draws, rng)
     rows = []
     for name, one, other in zip(maps.coords["obs"].values, maps.values, quantity, strict=True):
-        rows.append({"obs": name, **_test(one, other, top, draws, n_draws, rng)})
+        rows.append({"obs": name, **_test(one, other, top_k, draws, n_draws, rng)})
     return pd.DataFrame(rows)
 
 

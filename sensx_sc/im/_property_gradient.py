@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import pandas as pd
+    import torch
     from numpy.typing import ArrayLike, NDArray
 
     from sensx_sc.models.model import OutputKind
@@ -74,8 +75,8 @@ def property_gradient(
     n_placebos: int = 50,
     paper_compat: bool = False,
     n_permutations: int = 10_000,
+    device: str | torch.device = "auto",
     seed: int | None = None,
-    device: str = "auto",
     progress: bool | None = None,
 ) -> ImageGradients:
     """Test whether a model's output on images follows a property, by gradual edits of it.
@@ -220,7 +221,7 @@ def _model(
     outputs: OutputKind | None,
     output_names: Sequence[str] | None,
     qoi: Any,
-    device: str,
+    device: str | torch.device,
 ) -> tuple[Callable[[Floats], Floats], Any]:
     """A function from images to outputs (B, K), and the response."""
     import torch

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
+from sensx_sc.core.arguments import split_options
 from sensx_sc.core.arrays import as_rows
 from sensx_sc.core.groups import Groups
-from sensx_sc.core.options import Options
+from sensx_sc.core.options import MAX_WALKS
 from sensx_sc.core.preparation import block_size, outputs, prepare
 from sensx_sc.im._dataset import make_dataset
 from sensx_sc.im._features import make_features
@@ -20,13 +21,13 @@ from sensx_sc.models.images import image_model
 from sensx_sc.models.layout import HasLayout
 from sensx_sc.models.qoi import resolve_target
 from sensx_sc.scale.blocks import in_reach
-from sensx_sc.scale.budget import check_fits
+from sensx_sc.scale.budget import check_fits, check_samples_fit
 from sensx_sc.scale.run import Job, open_store
-from sensx_sc.settings import settings
 from sensx_sc.slots import COLUMNS, Section, slot_names
+from sensx_sc.tl._asked import kept_statistics
 from sensx_sc.tl._gather import gather
 from sensx_sc.tl._notes import log_written
-from sensx_sc.words import ON_ERROR, STATISTICS
+from sensx_sc.words import ON_ERROR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
         RankBy,
     )
 
-KEPT = ("value", "rank", *STATISTICS[1:])
 _KEY = "sensx"
 
 
@@ -80,7 +80,7 @@ def sensx(
     rank_by: RankBy = "value",
     estimator: Estimator = "walks",
     top_k: int | None = None,
-    max_walks: int = 1000,
+    max_walks: int = MAX_WALKS,
     audit_features: int = 256,
     audit_walks: int | None = None,
     alpha: float = 0.05,
@@ -191,7 +191,7 @@ def sensx(
     Global Sensitivity Analysis", TMLR 2026, equations 1 to 4 and A14.
     """
     started = time.perf_counter()
-    kept = _kept(statistics)
+    kept = kept_statistics(statistics)
     if on_error not in ON_ERROR:
         msg = f"`on_error` must be one of {ON_ERROR}; got {on_error!r}."
         raise ValueError(msg)
@@ -200,20 +200,29 @@ def sensx(
     first = None if coarse is None else make_features(coarse, inputs.frame)
     _check_nested(first, asked)
     rows = as_rows(in_reach(inputs.rows, "`image`"), name="image")
-    options = Options(
-        tau=tau,
-        n_samples=n_samples,
-        refine_tol=refine_tol,
-        min_step=min_step,
-        rank_by=rank_by,
-        estimator=estimator,
-        top_k=top_k,
-        max_walks=max_walks,
-        audit_features=audit_features,
-        audit_walks=audit_walks,
-        alpha=alpha,
-        precision=settings.precision if precision is None else precision,
-        seed=settings.seed if seed is None else seed,
+    options, how = split_options(
+        {
+            "qoi": qoi,
+            "deltas": deltas,
+            "tau": tau,
+            "n_samples": n_samples,
+            "n_walks": n_walks,
+            "design": design,
+            "refine_tol": refine_tol,
+            "min_step": min_step,
+            "out_of_domain": out_of_domain,
+            "group_norm": group_norm,
+            "rank_by": rank_by,
+            "estimator": estimator,
+            "top_k": top_k,
+            "max_walks": max_walks,
+            "audit_features": audit_features,
+            "audit_walks": audit_walks,
+            "alpha": alpha,
+            "batch_size": batch_size,
+            "precision": precision,
+            "seed": seed,
+        }
     )
     plain = asked.single and inputs.order == ("tile", "c", "y", "x") and first is None
     run = prepare(
@@ -222,21 +231,16 @@ def sensx(
         lower=inputs.as_row(bounds(lower, "lower", image, inputs)),
         upper=inputs.as_row(bounds(upper, "upper", image, inputs)),
         mask=None,
-        qoi=qoi,
-        deltas=deltas,
-        n_walks=n_walks,
-        design=design,
-        out_of_domain=out_of_domain,
         names=None,
-        batch_size=batch_size,
         device=device,
         options=options,
         groups=None if plain else _groups(first or asked, inputs),
-        group_norm=group_norm,
         within=None if first is None else _groups(asked, inputs),
         within_top=coarse_top,
         mark=on_error == "mark",
+        **how,
     )
+    check_samples_fit(len(run.deltas), options.n_samples)
     together = block_size(chunk_size, rows.shape[1])
     at_inputs = outputs(rows, run, together, mark=on_error == "mark")
     targets, output_names = _targets(target, run, at_inputs)
@@ -286,15 +290,6 @@ def sensx(
         results.arrays = {name: lazy[COLUMNS.name(_KEY, name)] for name in kept}
     log_written(results, {}, time.perf_counter() - started, noun="input")
     return make_dataset(results, inputs, image, asked, first, params)
-
-
-def _kept(statistics: Sequence[str]) -> list[str]:
-    asked = [statistics] if isinstance(statistics, str) else list(statistics)
-    unknown = [name for name in asked if name not in KEPT]
-    if unknown:
-        msg = f"`statistics` may hold {', '.join(KEPT)}; got {unknown[0]!r}."
-        raise ValueError(msg)
-    return [name for name in KEPT if name in asked or name == "value"]
 
 
 def _check_nested(coarse: Features | None, fine: Features) -> None:

@@ -163,8 +163,7 @@ def _made(
         return CellTypistModel(model, **said.names)
     if is_scvi(model):
         _refuse_outputs(said, type(model).__name__)
-        home = next(model.module.parameters()).device
-        return Scvi(model, output_names=said.output_names, device=find_device(device, home))
+        return Scvi(model, output_names=said.output_names, device=device)
     if is_xgboost_booster(model):
         return xgboost_booster(model, outputs=said.outputs, **said.names)
     if is_lightgbm_booster(model):

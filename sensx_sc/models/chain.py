@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sensx_sc.models.devices import find_device
+from sensx_sc.models.devices import find_device, that_holds
 from sensx_sc.models.each import Each
 from sensx_sc.models.held import HoldsCovariates
 from sensx_sc.models.layout import Layout
@@ -117,10 +117,7 @@ class Chain:
         self._copies: dict[torch.dtype, dict[str, Stage]] = {}
 
     def device(self, dtype: torch.dtype) -> torch.device:
-        # Apple's GPUs have no float64.
-        if self._device.type == "mps" and dtype == torch.float64:
-            return torch.device("cpu")
-        return self._device
+        return that_holds(dtype, self._device)
 
     def outputs(self, rows: Tensor) -> Tensor:
         returned = self._run(self._shaped(rows), list(self.stages), rows.dtype)

@@ -23,3 +23,8 @@ def find_device(device: str | torch.device, home: torch.device | None = None) ->
         msg = f"`device` {device!r} cannot be used here: {error}"
         raise ValueError(msg) from error
     return found
+
+
+def that_holds(dtype: torch.dtype, device: torch.device) -> torch.device:
+    """The device, or the CPU where it has no such numbers: Apple's GPUs have no float64."""
+    return torch.device("cpu") if device.type == "mps" and dtype == torch.float64 else device

@@ -173,8 +173,8 @@ def fit_mlp(
     *,
     hidden: Sequence[int] = (250, 50),
     layer: str | None = None,
-    mask_var: str | Sequence[bool] | NDArray[np.bool_] | None = None,
     mask_obs: str | Sequence[bool] | NDArray[np.bool_] | None = None,
+    mask_var: str | Sequence[bool] | NDArray[np.bool_] | None = None,
     epochs: int | None = None,
     batch_size: int = 64,
     learning_rate: float = 1e-4,
@@ -182,7 +182,7 @@ def fit_mlp(
     validation_fraction: float = 0.15,
     test_fraction: float = 0.15,
     device: str | torch.device = "auto",
-    seed: int = 0,
+    seed: int | None = None,
     progress: bool | None = None,
 ) -> ExpressionMLP:
     """Train one of the paper's classifiers on cells with labels (appendix F.3).
@@ -205,8 +205,8 @@ def fit_mlp(
         Sizes of the hidden layers.
     layer
         Layer to train on; None for ``.X``.
-    mask_var, mask_obs
-        Genes and cells to use: bool arrays or names of bool columns.
+    mask_obs, mask_var
+        Cells and genes to use: bool arrays or names of bool columns.
     epochs
         Passes over the training cells; None for as many as make 500 steps, and at least the
         paper's 10.
@@ -219,7 +219,7 @@ def fit_mlp(
         the CPU.
     seed
         Of split, initial weights and order of cells: the same seed gives the same net on the same
-        machine. torch's global random state is left alone.
+        machine. torch's global random state is left alone. None: ``sx.settings.seed``.
     progress
         Show a progress bar; None for ``sx.settings.progress``.
 
@@ -256,6 +256,7 @@ def fit_mlp(
     from sensx_sc.models.devices import find_device
     from sensx_sc.settings import settings
 
+    seed = settings.seed if seed is None else seed
     _check_numbers(epochs, batch_size, learning_rate, weight_decay, seed)
     hidden = _hidden_sizes(hidden)
     where = find_device(settings.device if device == "auto" else device)

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from sensx_sc.models.devices import find_device, that_holds
 from sensx_sc.models.held import Covariate, continuous, one_hot
 from sensx_sc.models.model import as_names
 
@@ -53,7 +54,7 @@ class Scvi:
     output_names
         Other names for the classes or latent dimensions.
     device
-        Where it runs; by default where it is.
+        Where it runs; ``"auto"``: where it is, or on a GPU if there is one.
 
     Raises
     ------
@@ -79,7 +80,7 @@ class Scvi:
         latent: bool = False,
         library: str | None = None,
         output_names: Sequence[object] | None = None,
-        device: torch.device | None = None,
+        device: str | torch.device = "auto",
     ) -> None:
         _check(model, reads, library, latent=latent)
         self.source = model
@@ -103,17 +104,14 @@ class Scvi:
         self.output_names = as_names(own if output_names is None else output_names)
         self.input_range: tuple[float, float] | None = None
         self.dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.float64)
-        self._device = device or next(module.parameters()).device
+        self._device = find_device(device, next(module.parameters()).device)
         sizes = [len(covariate.names) for covariate in encoded if covariate.categories is not None]
         classifier = module.classifier if classifies else None
         self._encoder = _Encoded(module, classifier, len(genes), len(self.held_names), sizes, reads)
         self._copies: dict[torch.dtype, nn.Module] = {}
 
     def device(self, dtype: torch.dtype) -> torch.device:
-        # Apple's GPUs have no float64.
-        if self._device.type == "mps" and dtype == torch.float64:
-            return torch.device("cpu")
-        return self._device
+        return that_holds(dtype, self._device)
 
     def outputs(self, rows: Tensor) -> Tensor:
         returned: Tensor = self.module(rows.dtype)(rows)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from sensx_sc.models.devices import that_holds
 from sensx_sc.models.model import as_matrix, as_names
 
 if TYPE_CHECKING:
@@ -63,10 +64,7 @@ class TorchModel:
         return self.__dict__ | {"_copies": {}}
 
     def device(self, dtype: torch.dtype) -> torch.device:
-        # Apple's GPUs have no float64.
-        if self._device.type == "mps" and dtype == torch.float64:
-            return torch.device("cpu")
-        return self._device
+        return that_holds(dtype, self._device)
 
     def outputs(self, rows: Tensor) -> Tensor:
         returned: Any = self.module(rows.dtype)(rows)

@@ -60,10 +60,10 @@ def fit_scores(
     temperature: float = 1.0,
     entropy: float = 0.01,
     n_seeds: int = 5,
-    n_top: int = 50,
+    top_k: int = 50,
     layer: str | None = None,
-    mask_var: str | Sequence[bool] | NDArray[np.bool_] | None = None,
     mask_obs: str | Sequence[bool] | NDArray[np.bool_] | None = None,
+    mask_var: str | Sequence[bool] | NDArray[np.bool_] | None = None,
     epochs: int | None = None,
     batch_size: int = 64,
     learning_rate: float = 1e-3,
@@ -72,7 +72,7 @@ def fit_scores(
     validation_fraction: float = 0.15,
     test_fraction: float = 0.15,
     device: str | torch.device = "auto",
-    seed: int = 0,
+    seed: int | None = None,
     key_added: str = "scores",
     progress: bool | None = None,
 ) -> ScoresMLP:
@@ -87,7 +87,7 @@ def fit_scores(
     ----------
     adata
         Cells; results are written into it.
-    groupby, group, layer, mask_var, mask_obs
+    groupby, group, layer, mask_obs, mask_var
         As in :func:`sensx_sc.models.fit_mlp`.
     hidden
         Sizes of the hidden layers, at least one.
@@ -97,7 +97,7 @@ def fit_scores(
         Penalty on the entropy of the weights over log d; 0 for none.
     n_seeds
         Nets to train.
-    n_top
+    top_k
         Length of the top whose stability over seeds is told.
     epochs
         Passes over the training cells; None: as many as make 500 steps, and at least 30.
@@ -110,7 +110,7 @@ def fit_scores(
     validation_fraction, test_fraction, device, progress
         As in :func:`sensx_sc.models.fit_mlp`.
     seed
-        Of the split, and the first of the nets' seeds.
+        Of the split, and the first of the nets' seeds; None: ``settings.seed``.
     key_added
         Prefix of all keys.
 
@@ -123,7 +123,7 @@ def fit_scores(
       or constant in the training cells, of which a net can learn nothing.
     - ``.var["scores_weight"]``: mean weight; all sum to 1.
     - ``.var["scores_rank"]``: 1 = largest effective score, 0 = left out or constant.
-    - ``.var["scores_stability"]``: share of the nets that have the gene among their first `n_top`.
+    - ``.var["scores_stability"]``: share of the nets that have the gene among their first `top_k`.
     - ``.varm["scores_seeds"]``: effective scores of each net, (n_vars, n_seeds).
     - ``.uns["scores"]``: ``params``; ``nets`` (seed, f1 and accuracy on the test cells, epoch kept,
       effective number of genes exp(entropy)); ``agreement``, overlap of the top and Spearman of all
@@ -139,7 +139,7 @@ def fit_scores(
     --------
     >>> import sensx_sc as sx
     >>> adata = sx.datasets.toy()
-    >>> net = sx.nn.fit_scores(adata, "cell_type", n_seeds=2, n_top=9, progress=False)
+    >>> net = sx.nn.fit_scores(adata, "cell_type", n_seeds=2, top_k=9, progress=False)
     >>> bool(adata.var.loc[adata.var["marker_of"].notna(), "scores_rank"].mean() < 10)
     True
 
@@ -151,13 +151,14 @@ def fit_scores(
     from sensx_sc.settings import settings
     from sensx_sc.slots import check_free
 
+    seed = settings.seed if seed is None else int(seed)
     _check_numbers(
         entropy=(entropy, 0, "not negative"),
         score_rate=(score_rate, 1e-12, "positive"),
         weight_decay=(weight_decay, 0, "not negative"),
         learning_rate=(learning_rate, 1e-12, "positive"),
     )
-    _check_counts(n_seeds=n_seeds, n_top=n_top, batch_size=batch_size, epochs=epochs)
+    _check_counts(n_seeds=n_seeds, top_k=top_k, batch_size=batch_size, epochs=epochs)
     check_free(adata, key_added, TOOL)
     _refuse_foreign(adata, key_added)
     sizes = tuple(hidden) if isinstance(hidden, list | tuple | np.ndarray) else (hidden,)
@@ -198,7 +199,7 @@ def fit_scores(
         ).to(where)
         return _trained(net, read, data, parts, recipe, entropy=entropy, score_rate=score_rate)
 
-    found = [one(int(seed) + i) for i in range(n_seeds)]
+    found = [one(seed + i) for i in range(n_seeds)]
     params = {
         "groupby": groupby,
         "group": None if group is None else str(group),
@@ -208,7 +209,7 @@ def fit_scores(
         "temperature": temperature,
         "entropy": entropy,
         "n_seeds": n_seeds,
-        "n_top": n_top,
+        "top_k": top_k,
         "epochs": epochs,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
@@ -216,7 +217,7 @@ def fit_scores(
         "weight_decay": weight_decay,
         "seed": seed,
     }
-    _write(adata, key_added, params, data, found, n_top, _varying(data.rows[parts[0]]))
+    _write(adata, key_added, params, data, found, top_k, _varying(data.rows[parts[0]]))
     best = max(found, key=lambda each: each.net.report["validation_f1"])
     logger.info(
         "fit_scores: obs[%r], %d nets, F1 %.3f to %.3f on %d held-out cells; added .var[%r] and "
@@ -294,7 +295,7 @@ def _write(
     params: dict[str, Any],
     data: LabelledCells,
     found: list[Trained],
-    n_top: int,
+    top_k: int,
     varying: NDArray[np.bool_],
 ) -> None:
     from sensx_sc.slots import put
@@ -307,8 +308,8 @@ def _write(
     order = np.argsort(-mean, kind="stable")[:n_ranked]  # NaN comes last
     rank = np.zeros(adata.n_vars, dtype=np.int64)
     rank[at[order]] = np.arange(1, n_ranked + 1)
-    n_top = min(n_top, n_ranked)
-    top = [set(np.argsort(-column, kind="stable")[:n_top].tolist()) for column in effective.T]
+    top_k = min(top_k, n_ranked)
+    top = [set(np.argsort(-column, kind="stable")[:top_k].tolist()) for column in effective.T]
     stable = np.mean([[j in names for j in range(len(mean))] for names in top], axis=0)
     stable[~varying] = np.nan
     traced = order[:20]

@@ -32,8 +32,8 @@ def heatmap(
     adata: AnnData,
     *,
     groupby: str | None = None,
-    n_genes: int = 10,
     rank_by: Literal["value", "change", "mean"] | None = None,
+    n_genes: int = 10,
     within: bool = False,
     key: str = "sensx",
     ax: Axes | None = None,
@@ -52,11 +52,11 @@ def heatmap(
     groupby
         Column of ``adata.obs``; its rankings are computed as :func:`sensx_sc.tl.rank_groups` does.
         None = the grouping of the results `key` (the explained target).
-    n_genes
-        Genes a group.
     rank_by
         ``"value"``, ``"change"`` or ``"mean"``: ranks the genes and is what the colours show.
         None = as stored, if that layer is, else ``"value"``.
+    n_genes
+        Genes a group.
     within
         Of results with ``groups``, whose sets are drawn in the place of genes, and ``within``:
         draw what the top sets were taken apart into.

@@ -108,7 +108,7 @@ def slopes_table(
     n_genes: int,
     key: str,
 ) -> pd.DataFrame:
-    """Return what is drawn: ``panel, names, rank, size, error, sign, present``."""
+    """Return what is drawn: ``panel, names, rank, size, error, means, sign, present``."""
     stored = tool_results(adata, key, ["local_sensitivity"])
     if groups is not None and cells is not None:
         msg = "groups and cells cannot be given together: choose panels per group or per cell."
@@ -127,6 +127,7 @@ def slopes_table(
             "rank": table["rank"],
             "size": table["slope"],
             "error": table["slope_se"],
+            "means": table["n_cells"].astype(float).where(table["n_cells"] > 1, np.inf),
             "sign": np.sign(table["slope"]),
             "present": table["presence"] >= PRESENT_FROM,
         }
@@ -155,6 +156,7 @@ def _cells_table(
         part = pd.DataFrame({"panel": name, "names": adata.var_names[first].astype(str)})
         part["rank"] = np.arange(1, len(first) + 1)
         part["size"], part["error"] = slope[i, first], error[i, first]
+        part["means"] = np.inf  # this error is no spread of means
         part["sign"] = np.sign(part["size"])
         part["present"] = present[i, first]
         parts.append(part)

@@ -18,14 +18,14 @@ def mask(
     image: xr.DataArray,
     result: xr.Dataset | xr.DataArray,
     *,
-    k: int = 500,
+    top_k: int = 500,
     name: str = "rank",
     obs: str | None = None,
     tile: str | None = None,
     dim: float = 0.85,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw an image in which all but the top ``k`` features are dimmed.
+    """Draw an image in which all but the ``top_k`` first features are dimmed.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def mask(
         What was explained: an image, images or tiles.
     result
         What :func:`sensx_sc.im.sensx` returned, or one of its variables.
-    k
+    top_k
         How many features; with values (channels apart), a pixel is shown if any of its is.
     name
         ``"rank"``, or a statistic whose largest values are taken.
@@ -60,12 +60,12 @@ def mask(
     >>> found = sx.im.sensx(
     ...     image, lambda z: z[:, :, 1, 2].mean(axis=1), n_walks=20, n_samples=40, progress=False
     ... )
-    >>> sx.pl.mask(image, found, k=1).get_title()
+    >>> sx.pl.mask(image, found, top_k=1).get_title()
     'top 1'
     """
     values = pick_map(result, name, obs=obs, tile=tile)
     found = top_features(
-        np.asarray(values.data, dtype=np.float64), k, ranked=name.startswith("rank")
+        np.asarray(values.data, dtype=np.float64), top_k, ranked=name.startswith("rank")
     )
     top = np.asarray(found.any(axis=0)) if found.ndim == 3 else found
     if not 0 <= dim <= 1:
@@ -78,20 +78,20 @@ def mask(
     (axes,), _ = panels(1, ax, width=3.4, height=3.4)
     faded = picture * (1 - dim) + dim
     axes.imshow(np.where(top[..., None], picture, faded), interpolation="nearest")
-    axes.set_title(f"top {k:,}", fontsize=10)
+    axes.set_title(f"top {top_k:,}", fontsize=10)
     bare(axes)
     return axes
 
 
-def top_features(values: np.ndarray, k: int, *, ranked: bool) -> np.ndarray:
-    """Which values are among the first ``k``, by rank or by size."""
-    if not isinstance(k, int | np.integer) or isinstance(k, bool) or k < 1:
-        msg = f"`k` must be a whole number of at least 1; got {k!r}."
+def top_features(values: np.ndarray, top_k: int, *, ranked: bool) -> np.ndarray:
+    """Which values are among the first ``top_k``, by rank or by size."""
+    if not isinstance(top_k, int | np.integer) or isinstance(top_k, bool) or top_k < 1:
+        msg = f"`top_k` must be a whole number of at least 1; got {top_k!r}."
         raise ValueError(msg)
     if ranked:
-        return (values > 0) & (values <= k)
+        return (values > 0) & (values <= top_k)
     size = np.where(np.isnan(values), -np.inf, np.abs(values)).ravel()
-    first = np.argsort(-size, kind="stable")[:k]
+    first = np.argsort(-size, kind="stable")[:top_k]
     top = np.zeros(size.size, dtype=bool)
     top[first] = np.isfinite(size[first])
     return top.reshape(values.shape)

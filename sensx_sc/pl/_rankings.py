@@ -9,7 +9,7 @@ import pandas as pd
 
 from sensx_sc.get._rankings import PRESENT_FROM
 from sensx_sc.get._rankings import rankings as get_rankings
-from sensx_sc.get._stored import check_count, check_stored
+from sensx_sc.get._stored import check_count, check_stored, source_key
 from sensx_sc.pl._marks import LOWERS, RAISES, UNSIGNED, quantity, unit
 from sensx_sc.pl._panels import one_or_all, panels, place_legend
 
@@ -20,17 +20,15 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
-Z95 = 1.959964
-
 
 def rankings(
     adata: AnnData,
     *,
     groups: str | Sequence[str] | None = None,
     cells: str | Sequence[str] | None = None,
-    n_genes: int = 20,
     rank_by: Literal["value", "change", "mean"] | None = None,
     presence: Literal["present", "absent"] | None = None,
+    n_genes: int = 20,
     within: bool = False,
     key: str = "sensx",
     ncols: int = 4,
@@ -40,7 +38,8 @@ def rankings(
 
     Length: the statistic that ranks (eq. 3 for ``value``), with a 95 % interval where its standard
     error is stored: ``value`` of groups, ``value`` and ``change`` of single cells (statistics
-    ``"se"`` and ``"change_se"`` of :func:`sensx_sc.tl.sensx`). Colour: the sign of ``mean``, that
+    ``"se"`` and ``"change_se"`` of :func:`sensx_sc.tl.sensx`). It is Student's, for as many cells,
+    or blocks of walks of a cell, as the error is from. Colour: the sign of ``mean``, that
     is whether more expression raises or lowers q. Fill: filled = the gene is above its lower bound
     in at least half of the group's cells (in the cell), open = it is not.
 
@@ -52,12 +51,12 @@ def rankings(
         Groups to draw, in that order; None = all.
     cells
         Names of cells, for one panel a cell; not together with `groups`.
-    n_genes
-        How many genes a panel shows.
     rank_by
         ``"value"``, ``"change"`` or ``"mean"``; None = as stored.
     presence
         ``"present"`` or ``"absent"``: rank only these genes; None = all.
+    n_genes
+        How many genes a panel shows.
     within
         Of results with ``groups``, whose sets are drawn in the place of genes, and ``within``:
         draw what the top sets were taken apart into.
@@ -138,7 +137,10 @@ def rankings_table(
     key: str,
     within: bool = False,
 ) -> pd.DataFrame:
-    """Return what is drawn: ``panel, names, rank, statistic, size, error, sign, present``."""
+    """Return what is drawn: ``panel, names, rank, statistic, size, error, means, sign, present``.
+
+    ``means`` is how many independent means the standard ``error`` is from.
+    """
     table = get_rankings(
         adata,
         groups=groups,
@@ -165,24 +167,51 @@ def rankings_table(
             "statistic": by,
             "size": table[by],
             "error": table.get(error, nothing),
+            "means": _means(adata, table, key),
             "sign": np.sign(table.get("mean", nothing)),
             "present": table["presence"] >= PRESENT_FROM,
         }
     )
 
 
+def _means(adata: AnnData, table: pd.DataFrame, key: str) -> pd.Series[float]:
+    """How many independent means each error is from: cells, or with one cell its blocks of walks.
+
+    Where cells or genes got different numbers of walks it is the least that any got, but of single
+    cells each one's own.
+    """
+    from sensx_sc.core.racing import looks
+
+    stored = check_stored(adata, source_key(adata, key))
+    params = stored["params"]
+    blocks = pd.Series(float(params["n_blocks"]), index=table.index)
+    if params["top_k"] is not None:
+        blocks[:] = looks(params["n_blocks"], params["block"])[0]
+    elif params["until_stable"]:
+        made = stored["cells"]["n_walks"] / params["block"]
+        blocks = (
+            table["cell"].map(made) if "cell" in table else blocks.clip(upper=made[made > 0].min())
+        )
+    if "n_cells" not in table:
+        return blocks
+    return table["n_cells"].astype(float).where(table["n_cells"] > 1, blocks)
+
+
 def draw_rankings(ax: Axes, table: pd.DataFrame, title: str) -> None:
-    """Draw one panel: a bar a gene, the first on top."""
+    """Draw one panel: a bar a gene, the first on top, with a 95 % interval."""
+    from sensx_sc.core.statistics import interval
+
     y = np.arange(len(table))
     colours = [_colour(sign) for sign in table["sign"]]
     faces = [c if there else "none" for c, there in zip(colours, table["present"], strict=True)]
     ax.barh(y, table["size"], height=0.72, color=faces, edgecolor=colours, linewidth=1.1)
     known = table["error"].notna().to_numpy()
     if known.any():
+        size, error, means = (table[name].to_numpy()[known] for name in ("size", "error", "means"))
         ax.errorbar(
-            table["size"].to_numpy()[known],
+            size,
             y[known],
-            xerr=Z95 * table["error"].to_numpy()[known],
+            xerr=interval(np.zeros(len(size)), error, means)[1],
             fmt="none",
             ecolor="black",
             elinewidth=0.9,

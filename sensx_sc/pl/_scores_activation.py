@@ -26,7 +26,7 @@ def scores_activation(
     """Draw the first genes of a ranking made in training, one bar a gene.
 
     Bar: effective score, mean over the nets; dots: each net; at the right: in how many nets the
-    gene is among the first `n_top`. Pale bars: in fewer than half of them.
+    gene is among the first `top_k`. Pale bars: in fewer than half of them.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def scores_activation(
     width, height = 3.6 + 0.075 * longest, 1.3 + 0.165 * len(table)
     (axes,), own = panels(1, ax, width=width, height=height)
     draw_scores(axes, table, seeds, int(params["n_seeds"]))
-    place_legend([axes], _legend(int(params["n_top"])), own=own, entry=2.4)
+    place_legend([axes], _legend(int(params["top_k"])), own=own, entry=2.4)
     return axes
 
 
@@ -108,12 +108,12 @@ def draw_scores(ax: Axes, table: pd.DataFrame, seeds: np.ndarray, n_seeds: int) 
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def _legend(n_top: int) -> list[Artist]:
+def _legend(top_k: int) -> list[Artist]:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     return [
-        Patch(facecolor=GROUP_COLOURS[0], label=f"among the first {n_top} in half of the nets"),
+        Patch(facecolor=GROUP_COLOURS[0], label=f"among the first {top_k} in half of the nets"),
         Patch(facecolor="#a6cee3", label="in fewer"),
         Line2D([], [], linestyle="", marker="o", ms=4, color=_DOT, label="each net"),
     ]

@@ -170,13 +170,25 @@ def pick_mask(
     if chosen.dtype != bool or chosen.shape != (size,):
         msg = (
             f"`{name}` must be a bool array of length {size} or the name of a column of bools; "
-            f"got {chosen.dtype} of shape {chosen.shape}."
+            f"got {chosen.dtype} of shape {chosen.shape}.{_how_to_mask(mask, chosen, name)}"
         )
         raise ValueError(msg)
     if not chosen.any():
         msg = f"`{name}` selects nothing: all {size} entries are False."
         raise ValueError(msg)
     return chosen
+
+
+def _how_to_mask(mask: Any, chosen: np.ndarray, name: str) -> str:
+    """How what was given for a mask becomes one."""
+    axis = name.removeprefix("mask_")
+    if isinstance(mask, str) and len(chosen) and isinstance(chosen[0], str):
+        return f" A class of it is one: adata.{axis}[{mask!r}] == {str(chosen[0])!r}."
+    if chosen.ndim == 1 and chosen.dtype.kind in "OU":
+        return f" Of names it is made by adata.{axis}_names.isin(names)."
+    if chosen.ndim == 1 and chosen.dtype.kind in "iu":
+        return f" Of positions it is made by np.isin(np.arange(adata.n_{axis}), positions)."
+    return ""
 
 
 def pick_bounds(

@@ -34,6 +34,25 @@ def check_fits(n_obs: int, n_features: int, n_arrays: int, *, keep: int | None =
     raise ValueError(msg)
 
 
+def check_samples_fit(n_deltas: int, n_samples: int) -> None:
+    """Refuse so many random points a scale that the response at them has no room in memory.
+
+    All points of all scales of an input are there at once, sorted beside the unsorted.
+
+    Raises
+    ------
+    ValueError
+        With what they need, and what is free.
+    """
+    needed, free = 2 * 8 * n_deltas * n_samples, _free_memory()
+    if free is not None and needed > _SHARE * free:
+        msg = (
+            f"`n_samples` {n_samples} would need about {needed / 1e9:.1f} GB for the response at "
+            f"random points, and {free / 1e9:.1f} GB of memory are free. Thousands are enough."
+        )
+        raise ValueError(msg)
+
+
 def _free_memory() -> int | None:
     """Bytes that could be used; None where the system does not say."""
     try:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sensx_sc.core.arguments import split_options
 from sensx_sc.core.arrays import as_rows, pick_rows
 from sensx_sc.core.plan import make_plan
 from sensx_sc.core.preparation import block_size, outputs, prepare
@@ -20,13 +21,14 @@ from sensx_sc.pp._selection import (
     pick_matrix,
     refuse_constant,
 )
+from sensx_sc.scale.budget import check_fits, check_samples_fit
 from sensx_sc.scale.run import Job
 from sensx_sc.scale.top import parse_keep
 from sensx_sc.slots import GROUPS, check_key, digest, refuse_foreign, slot_names, stored_bounds
 from sensx_sc.tl._columns import make_sections, pick_spots, place_names, refuse_kept_groups
 from sensx_sc.tl._covariates import Inputs
 from sensx_sc.tl._notes import log_levels, log_plan
-from sensx_sc.tl._targets import pick_targets, warn_of_counts
+from sensx_sc.tl._targets import pick_targets, warn_of_scale
 from sensx_sc.words import ON_ERROR, STATISTICS
 
 if TYPE_CHECKING:
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from sensx_sc.core.arrays import Floats, Ints
-    from sensx_sc.core.options import Options
     from sensx_sc.tl._results import Results
     from sensx_sc.words import GroupNorm, OnError, Overlap, Ungrouped
 
@@ -141,16 +142,19 @@ def ask(
     keep: str,
     chunk_size: int | str,
     on_error: OnError,
+    in_memory: bool,
     device: Any,
-    options: Options,
     **how: Any,
 ) -> Asked:
     """Check everything, and prepare the run.
 
     Parameters
     ----------
+    in_memory
+        Results have no store, and must fit before the model is asked about all cells.
     how
-        What else :func:`sensx_sc.core.preparation.prepare` takes.
+        The numbers of :class:`sensx_sc.core.options.Options`, and what else
+        :func:`sensx_sc.core.preparation.prepare` takes.
 
     Raises
     ------
@@ -159,7 +163,8 @@ def ask(
     """
     check_adata(adata)
     check_key(key_added)
-    kept, n_kept = _kept(statistics), parse_keep(keep)
+    options, how = split_options(how)
+    kept, n_kept = kept_statistics(statistics), parse_keep(keep)
     if on_error not in ON_ERROR:
         msg = f"`on_error` must be one of {ON_ERROR}; got {on_error!r}."
         raise ValueError(msg)
@@ -201,11 +206,15 @@ def ask(
         mark=on_error == "mark",
         **how,
     )
-    warn_of_counts(inputs.rows, run.response.model)
+    warn_of_scale(inputs.rows, run.response.model)
+    check_samples_fit(len(run.deltas), options.n_samples)
+    columns = place_names(run, matrix.names)
+    if in_memory:
+        n_rows = len(cells) if n_kept else adata.n_obs
+        check_fits(n_rows, len(columns), len(kept), keep=n_kept)
     n_together = block_size(chunk_size, len(matrix.names))
     at_cells = outputs(inputs.rows, run, n_together, mark=on_error == "mark")
     targets, names = pick_targets(adata, target, cells, at_cells, run)
-    columns = place_names(run, matrix.names)
     job = Job(
         inputs.rows,
         cells,
@@ -252,7 +261,8 @@ def _told(target: Any) -> dict[str, Any]:
     return {"target": target if isinstance(target, str | int | None) else "array"}
 
 
-def _kept(statistics: Sequence[str]) -> list[str]:
+def kept_statistics(statistics: Sequence[str]) -> list[str]:
+    """The statistics that are kept: those asked for, in the order of the results, and value."""
     asked = [statistics] if isinstance(statistics, str) else list(statistics)
     unknown = [name for name in asked if name not in KEPT]
     if unknown:

@@ -26,6 +26,7 @@ from sensx_sc.tl._perturbation_curve import check_rankings, log_areas
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import torch
     from anndata import AnnData
     from numpy.typing import ArrayLike
 
@@ -58,7 +59,7 @@ def compare(
     mask_obs: ArrayLike | str | None = None,
     groupby: str | None = None,
     qoi: Qoi | Callable[[Floats], Any] | None = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     seed: int | None = None,
     key: str = "sensx",
     key_added: str | None = None,

@@ -25,6 +25,7 @@ from sensx_sc.words import RANK_BY
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import torch
     from anndata import AnnData
     from numpy.typing import ArrayLike
 
@@ -55,7 +56,7 @@ def convergence(
     alpha: float = 0.05,
     mask_obs: ArrayLike | str | None = None,
     qoi: Qoi | Callable[[Floats], Any] | None = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     seed: int | None = None,
     key: str = "sensx",
     key_added: str | None = None,

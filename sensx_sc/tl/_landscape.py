@@ -20,6 +20,7 @@ from sensx_sc.tl._explained import score_reader, stored_cells
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import torch
     from anndata import AnnData
     from numpy.typing import ArrayLike
 
@@ -41,7 +42,7 @@ def landscape(
     percentile: float = 50.0,
     mask_obs: ArrayLike | str | None = None,
     qoi: Qoi | Callable[[Floats], Any] | None = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     seed: int | None = None,
     key: str = "sensx",
     key_added: str | None = None,

@@ -64,11 +64,11 @@ def local_sensitivity(
     radius: float = 0.3,
     kappa: float = 1.0,
     statistics: Sequence[str] = STATISTICS,
-    key: str = "sensx",
     batch_size: int | str = "auto",
     chunk_size: int | str = "auto",
     device: str | torch.device = "auto",
-    precision: Precision = "auto",
+    precision: Precision | None = None,
+    key: str = "sensx",
     key_added: str = TOOL,
     progress: bool | None = None,
     copy: bool = False,
@@ -112,12 +112,13 @@ def local_sensitivity(
     statistics
         What to keep for every cell and gene: ``"slope"`` (always), ``"se"``, ``"bandwidth"``,
         ``"curvature"``.
-    key
-        Results of :func:`sensx_sc.tl.sensx` that ``features`` and the domain refer to.
     batch_size, chunk_size, device
         As in :func:`sensx_sc.tl.sensx`.
     precision
         ``"auto"`` is float64 where the model takes it: slopes are differences of close numbers.
+        None: ``settings.precision``.
+    key
+        Results of :func:`sensx_sc.tl.sensx` that ``features`` and the domain refer to.
     key_added
         Prefix of all keys.
     progress

@@ -17,6 +17,7 @@ from sensx_sc.tl._explained import stored_cells
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import torch
     from anndata import AnnData
     from numpy.typing import ArrayLike
 
@@ -34,7 +35,7 @@ def noise_screening(
     n_walks: int | None = None,
     mask_obs: ArrayLike | str | None = None,
     qoi: Qoi | Callable[[Floats], Any] | None = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     seed: int | None = None,
     key: str = "sensx",
     key_added: str | None = None,

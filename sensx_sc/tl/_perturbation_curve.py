@@ -16,6 +16,7 @@ from sensx_sc.tl._explained import score_reader, stored_cells
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import torch
     from anndata import AnnData
     from numpy.typing import ArrayLike
 
@@ -35,7 +36,7 @@ def perturbation_curve(
     mask_obs: ArrayLike | str | None = None,
     groupby: str | None = None,
     qoi: Qoi | Callable[[Floats], Any] | None = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     seed: int | None = None,
     key: str = "sensx",
     key_added: str | None = None,

@@ -63,7 +63,7 @@ def property_gradient(
     n_permutations: int = 10_000,
     batch_size: int | str = "auto",
     device: str | torch.device = "auto",
-    precision: Precision = "auto",
+    precision: Precision | None = None,
     seed: int | None = None,
     key_added: str = TOOL,
     progress: bool | None = None,
@@ -100,7 +100,7 @@ def property_gradient(
     batch_size, device
         As in :func:`sensx_sc.tl.sensx`.
     precision
-        ``"auto"`` is float64 where the model takes it.
+        ``"auto"`` is float64 where the model takes it; None: ``settings.precision``.
     seed
         Of thinning, donors, placebos and control genes; None: ``settings.seed``.
     key_added

@@ -22,6 +22,7 @@ from sensx_sc.words import RANK_BY
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import torch
     from anndata import AnnData
     from numpy.typing import ArrayLike
     from torch import nn
@@ -48,7 +49,7 @@ def randomization_check(
     n_walks: int | None = None,
     mask_obs: ArrayLike | str | None = None,
     qoi: Qoi | Callable[[Floats], Any] | None = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     seed: int | None = None,
     key: str = "sensx",
     key_added: str | None = None,
@@ -193,7 +194,12 @@ def _models(
 
 
 def _explained(
-    model: nn.Module, adata: AnnData, stored: Stored, n_walks: int | None, seed: int, device: str
+    model: nn.Module,
+    adata: AnnData,
+    stored: Stored,
+    n_walks: int | None,
+    seed: int,
+    device: str | torch.device,
 ) -> Explanation:
     """The cells, explained as they were, by another model."""
     run, domain = stored.cells.run, stored.cells.run.domain

@@ -5,12 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Literal
 
-from sensx_sc.core.options import MAX_WALKS, Options
+from sensx_sc.core.options import MAX_WALKS
 from sensx_sc.pp._selection import check_adata, refuse_backed
-from sensx_sc.scale.budget import check_fits
 from sensx_sc.scale.run import open_store
 from sensx_sc.scale.shard import parse_shard
-from sensx_sc.settings import settings
 from sensx_sc.slots import write
 from sensx_sc.tl._asked import ask
 from sensx_sc.tl._gather import gather
@@ -294,19 +292,6 @@ def sensx(
         msg = f"`shard` {shard!r} needs a `store` that all shards share."
         raise ValueError(msg)
     refuse_backed(adata, copy=copy)
-    options = Options(
-        tau=tau,
-        n_samples=n_samples,
-        refine_tol=refine_tol,
-        min_step=min_step,
-        rank_by=rank_by,
-        estimator=estimator,
-        top_k=top_k,
-        max_walks=max_walks,
-        alpha=alpha,
-        precision=settings.precision if precision is None else precision,
-        seed=settings.seed if seed is None else seed,
-    )
     asked = ask(
         adata,
         model,
@@ -319,9 +304,15 @@ def sensx(
         lower=lower,
         upper=upper,
         deltas=deltas,
+        tau=tau,
+        n_samples=n_samples,
         n_walks=n_walks,
         design=design,
+        refine_tol=refine_tol,
+        min_step=min_step,
         out_of_domain=out_of_domain,
+        rank_by=rank_by,
+        estimator=estimator,
         groups=groups,
         group_norm=group_norm,
         overlap=overlap,
@@ -330,20 +321,22 @@ def sensx(
         within_top=within_top,
         kinds=kinds,
         covariates=covariates,
+        top_k=top_k,
+        max_walks=max_walks,
+        alpha=alpha,
         statistics=statistics,
         keep=keep,
         batch_size=batch_size,
         chunk_size=chunk_size,
         device=device,
+        precision=precision,
+        seed=seed,
         key_added=key_added,
         on_error=on_error,
-        options=options,
+        in_memory=store is None,
     )
     job, stored = asked.job, None
-    if store is None:
-        n_rows = len(job.cells) if job.keep else adata.n_obs
-        check_fits(n_rows, len(job.names), len(job.statistics), keep=job.keep)
-    else:
+    if store is not None:
         stored = open_store(
             store,
             job,

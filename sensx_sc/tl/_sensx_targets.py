@@ -5,12 +5,10 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sensx_sc.core.options import Options
 from sensx_sc.core.targets import each_target, shared
 from sensx_sc.logger import logger
 from sensx_sc.models.shared_response import Memory
@@ -87,7 +85,13 @@ def sensx_targets(
     refuse_backed(adata, copy=False)
     memory = Memory(int(settings.memory_budget * _MEMORY_SHARE))
     asked = ask(
-        adata, model, target=0, key_added=key_added, respond=shared(memory), **_arguments(how)
+        adata,
+        model,
+        target=0,
+        key_added=key_added,
+        respond=shared(memory),
+        in_memory=False,
+        **_arguments(how),
     )
     wanted = list(targets) if isinstance(targets, Mapping) else targets
     index = each_target(wanted, asked.job.run, asked.at_cells)
@@ -122,12 +126,7 @@ def _arguments(how: Mapping[str, Any]) -> dict[str, Any]:
             f"{unknown[0]!r}."
         )
         raise TypeError(msg)
-    said = taken | dict(how)
-    said["precision"] = settings.precision if said["precision"] is None else said["precision"]
-    said["seed"] = settings.seed if said["seed"] is None else said["seed"]
-    named = [part.name for part in fields(Options) if part.name in said]
-    numbers = {name: said.pop(name) for name in named}
-    return {**said, "options": Options(**numbers)}
+    return taken | dict(how)
 
 
 def _keys(

@@ -19,11 +19,19 @@ if TYPE_CHECKING:
     from sensx_sc.models.model import Model
 
 
-def warn_of_counts(rows: Rows, model: Model) -> None:
-    """Raw counts given to a model that was fitted on log values are worth a word."""
+def warn_of_scale(rows: Rows, model: Model) -> None:
+    """Values that cannot be what the model was fitted on are worth a word: counts, z-scores."""
     if model.input_range is None:
         return
-    top, fitted = float(column_range(rows)[1].max()), model.input_range[1]
+    low, high = column_range(rows)
+    bottom, top, fitted = float(low.min()), float(high.max()), model.input_range[1]
+    if bottom < 0 <= model.input_range[0]:
+        warnings.warn(
+            f"the values to explain go down to {bottom:.3g}, but the model was fitted on values "
+            f"from {model.input_range[0]:.3g} to {fitted:.3g}: were they centred or scaled since?",
+            UserWarning,
+            stacklevel=3,
+        )
     values = stored_sample(rows)
     if top > 2 * fitted and np.array_equal(values, np.rint(values)):
         warnings.warn(
@@ -55,6 +63,12 @@ def pick_targets(
             msg = f"`target` must be a name, an index, a column or an array; got {target!r}."
             raise TypeError(msg)
         wanted = np.asarray(aligned(target, adata.obs_names, "target"), dtype=object)
+        if wanted.shape != (adata.n_obs,) and {*wanted.ravel().tolist()} <= {*named}:
+            msg = (
+                f"`target` must be one output, or one for each of the {adata.n_obs} cells; got "
+                f"{target!r}. For several outputs there is sx.tl.sensx_targets."
+            )
+            raise ValueError(msg)
         if wanted.shape == (adata.n_obs,):
             wanted = wanted[cells]
     try:

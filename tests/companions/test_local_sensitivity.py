@@ -247,3 +247,10 @@ def test_wrong_input(X: np.ndarray, case: str) -> None:
     how, error, message = WRONG[case]
     with pytest.raises(error, match=message):
         find(X, linear, **how)
+
+
+def test_precision_is_that_of_the_settings_where_none_is_given(X: np.ndarray) -> None:
+    net = nn.Sequential(nn.Linear(4, 1)).double().eval()
+    with sx.settings.override(precision="float32"):
+        assert find(X, net).params["precision"] == "float32"
+        assert find(X, net, precision="auto").params["precision"] == "auto"

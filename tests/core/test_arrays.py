@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 import sensx_sc as sx
-from sensx_sc.core.arrays import as_rows, column_range, dense, is_sparse
+from sensx_sc.core import arrays
+from sensx_sc.core.arrays import as_rows, column_range, dense, is_sparse, pick_rows, stored_sample
 
 SPARSE = [
     sparse.csr_matrix,
@@ -108,3 +109,46 @@ def test_column_range_counts_the_zeros_that_are_not_stored(
 def test_an_anndata_is_sent_to_its_own_door() -> None:
     with pytest.raises(TypeError, match="got AnnData. For an AnnData there is sx.tl.sensx"):
         as_rows(sx.datasets.toy())
+
+
+class Unread:
+    """Rows that are not in memory, and how many were read at a time."""
+
+    def __init__(self, values: np.ndarray, *, as_csr: bool = False) -> None:
+        self.values, self.as_csr = values, as_csr
+        self.shape, self.ndim, self.dtype = values.shape, 2, values.dtype
+        self.read: list[int] = []
+
+    def only(self, rows: np.ndarray) -> Unread:
+        return Unread(self.values[rows], as_csr=self.as_csr)
+
+    def __getitem__(self, part: slice | np.ndarray) -> object:
+        block = self.values[part]
+        self.read.append(len(block))
+        return sparse.csr_matrix(block) if self.as_csr else block
+
+
+@pytest.mark.parametrize("as_csr", [False, True])
+def test_rows_that_are_not_in_memory_are_read_in_parts(
+    as_csr: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrays, "_BYTES_AT_ONCE", 8 * 2 * 3 + 7)  # three rows of two numbers
+    values = np.arange(14.0).reshape(7, 2) * [1, -1]
+    rows = as_rows(Unread(values, as_csr=as_csr))
+    assert rows.read == []
+    low, high = column_range(rows)
+    assert rows.read == [3, 3, 1]
+    np.testing.assert_array_equal(low, values.min(axis=0))
+    np.testing.assert_array_equal(high, values.max(axis=0))
+    some = pick_rows(rows, np.array([5, 2]))
+    assert isinstance(some, Unread)
+    np.testing.assert_array_equal(dense(some[:]), values[[5, 2]])
+    values[4, 1] = np.nan
+    with pytest.raises(ValueError, match="1 values that are NaN or infinite, the first in row 4"):
+        column_range(rows)
+
+
+def test_a_sample_of_what_is_stored() -> None:
+    values = np.tile([0.0, 3.0], (200, 1))
+    assert stored_sample(values).shape == (100, 2)
+    assert stored_sample(sparse.csr_matrix(values)).tolist() == [3.0] * 100

@@ -310,3 +310,13 @@ def test_the_bound_of_an_empty_finding() -> None:
 def test_the_verdict_is_a_function_of_its_input() -> None:
     _, estimated, exact, se = made(0.02, 1.0, 0.05)
     assert audited(estimated, exact, se) == audited(estimated, exact, se)
+
+
+def test_candidates_without_an_exact_value_bound_nothing() -> None:
+    estimated = np.arange(30.0, 0.0, -1.0)
+    top, sampled = np.arange(5), np.arange(10, 20)
+    exact = estimated.copy()
+    exact[top] = np.nan
+    found = audit(estimated, exact, np.zeros(30), top, sampled, 3)
+    assert found.missed_at_most == 25  # any of the others may exceed what is not known
+    assert found.n_sampled == 10

@@ -326,3 +326,11 @@ def test_a_bracket_that_is_narrow_enough_is_left(tolerance: float | None) -> Non
     )
     assert found.delta_star == 0.25
     assert seen == [0.125, 0.25, 0.5, 0.75, 1.0]
+
+
+def test_refinement_ends_where_no_number_is_between() -> None:
+    grid = np.array([0.2, 0.4, 0.6, 0.8, 1.0])
+    found = calibrate(transition(0.53), 1.0, grid, 0.1, refine_tol=1e-300)
+    low, high = found.bracket
+    assert 0.4 <= low < high <= 0.6
+    assert high == np.nextafter(low, 1)

@@ -167,3 +167,20 @@ def test_a_softmax_that_is_taken_for_logits_is_a_warning() -> None:
         explain([[0.5, 0.5]], Softmax().eval(), lower=0, upper=1, n_walks=4, n_samples=50)
     said = as_model(Softmax().eval(), outputs="probability")
     explain([[0.5, 0.5]], said, lower=0, upper=1, n_walks=4, n_samples=50)
+
+
+def test_rows_on_which_a_model_raises_may_be_left_out() -> None:
+    def partly(z: np.ndarray) -> np.ndarray:
+        if (z[:, 0] > 0.6).any():
+            msg = "too large"
+            raise ArithmeticError(msg)
+        return z.sum(axis=1)
+
+    ready = as_model(partly, n_features=2, rows="numpy")
+    made = DenseEvaluator(make_response(ready, "value"), np.dtype(np.float64), 100)
+    x, domain = np.full((3, 2), 0.5), make_domain(0, 1, 2)
+    found = check_model(x, domain, made, seed=0, mark=True)
+    assert 3 <= len(found) < 3 + 8  # the inputs, and the random points that it takes
+    np.testing.assert_allclose(found[:3], 1.0)
+    with pytest.raises(ArithmeticError):
+        check_model(x, domain, made, seed=0)

@@ -13,8 +13,9 @@ from sklearn.ensemble import RandomForestRegressor
 from torch import nn
 
 from sensx_sc.core import Explanation, explain
-from sensx_sc.core.domain import make_domain
+from sensx_sc.core.domain import make_domain, typical_lengths
 from sensx_sc.core.features import settle_features
+from sensx_sc.core.kinds import Kinds
 from sensx_sc.core.sampling import cell_key, endpoints, make_design, orders
 from sensx_sc.core.walks import place
 
@@ -343,3 +344,23 @@ def test_automatic_estimator_walks_where_there_are_no_gradients() -> None:
     r = call(Net().eval(), estimator="auto", n_walks=40)
     assert set(r.estimator) == {"walks"}
     assert all(audit is None for audit in r.audits)
+
+
+def test_typical_steps() -> None:
+    """Of a count at least one, of a level its distance to the next, of the others a whole step."""
+    domain, _ = settle_features(8, LOWER, UPPER, kinds=KINDS, blocks=BLOCKS)
+    lengths = dict(zip(NAMES, typical_lengths(domain, X[0], 0.05), strict=True))
+    assert lengths.pop("0") == pytest.approx(0.05 / 2)  # .05 down or up: half of it on average
+    assert lengths == {"1": 1.0, "batch": 1.0, "5": 1.0, "6": 1 / 3, "7": 1.0}
+    wide = typical_lengths(domain, X[0], 1.0)
+    assert wide[1] == pytest.approx((4**2 + 5**2) / (2 * 9))  # counts that reach further
+
+
+def test_kinds_of_continuous_features_and_of_others_beside_them() -> None:
+    first = Kinds.continuous(2)
+    other = Kinds(np.array([3, 4, 4]), {0: np.array([0.0, 1.0])}, {"batch": np.array([1, 2])})
+    both = first.beside(other)
+    assert both.kind.tolist() == [0, 0, 3, 4, 4]
+    assert {j: levels.tolist() for j, levels in both.levels.items()} == {2: [0.0, 1.0]}
+    assert {name: columns.tolist() for name, columns in both.blocks.items()} == {"batch": [3, 4]}
+    assert both.counted() == {"binary": 1, "categorical": 1}

@@ -152,3 +152,25 @@ def test_a_model_that_fails_on_the_way_has_no_time() -> None:
     found = sx.core.plan(np.zeros((2, 5)), model, lower=0, upper=1)
     assert np.isnan(found.seconds)
     assert "about an unknown time" in str(found)
+
+
+def test_backward_passes_are_timed_where_they_screen() -> None:
+    how: dict[str, Any] = {"lower": 0, "upper": 1, "n_samples": 100, "deltas": [0.1, 0.5]}
+    found = sx.core.plan(np.full((2, 30), 0.5), net(30), estimator="gradient", n_walks=80, **how)
+    assert 0 < found.seconds < 600
+    assert "its gradients screen all features" in found.why
+
+
+def test_a_model_whose_rows_cost_is_not_asked_to_be_timed() -> None:
+    class Billed(sx.models.as_model(net(3)).__class__):  # type: ignore[misc]
+        announced = 0
+
+        def announce(self, n_rows: int) -> None:
+            Billed.announced = n_rows
+
+    found = sx.core.plan(
+        np.zeros((2, 3)), Billed(net(3)), lower=0, upper=1, n_walks=20, n_samples=100, deltas=[0.5]
+    )
+    assert np.isnan(found.seconds)
+    assert "about an unknown time" in str(found)
+    assert Billed.announced == 2 * (20 * (3 + 1) + 100)

@@ -10,7 +10,13 @@ import torch
 
 from sensx_sc.core import explain
 from sensx_sc.core.domain import make_domain
-from sensx_sc.core.precision import choose_precision, noise_floor, probe_steps
+from sensx_sc.core.precision import (
+    choose_precision,
+    moved_differences,
+    noise_floor,
+    probe_steps,
+    repeated_differences,
+)
 from sensx_sc.core.sampling import make_design
 from sensx_sc.evaluators import DenseEvaluator
 from sensx_sc.models import as_model
@@ -208,3 +214,28 @@ def test_delta_star_is_not_that_of_rounding() -> None:
     }  # fmt: skip
     assert found["float64"] < 1e-3
     assert found["auto"] == found["float64"]
+
+
+def test_two_evaluations_of_a_row_differ_by_rounding_alone() -> None:
+    rows = np.random.default_rng(0).random((7, N))
+    exact = evaluator(lambda x: x[:, 0], np.float64)
+    assert repeated_differences(rows, 0, exact).tolist() == [0.0] * 7
+    # What a row gives depends on how many stand before it in its batch.
+    uneven = evaluator(lambda x: x[:, 0] + 1e-9 * np.arange(len(x)), np.float64)
+    found = repeated_differences(rows, 0, uneven)
+    assert found.shape == (7,)
+    # Alone a batch of 7; once more batches of 2 and 5, each the other way round.
+    again = [1, 0, 4, 3, 2, 1, 0]
+    np.testing.assert_allclose(found, 1e-9 * np.abs(np.arange(7) - again), atol=1e-12)
+
+
+def test_moving_values_by_the_grain_of_reduced_precision() -> None:
+    rows = np.array([[1.0, 5.0], [100.0, 5.0]])
+    linear = evaluator(lambda x: x[:, 0], np.float64, n=2)
+    moved = moved_differences(rows, 0, linear, 1e-3)
+    assert moved.shape == (4 * 2,)
+    sizes = moved.reshape(4, 2).max(axis=0)
+    assert 0 < sizes[0] <= 1e-3  # by at most the grain of a value's own size
+    assert 1e-3 < sizes[1] <= 1e-1
+    assert noise_floor(rows, 0, linear, grain=1e-3) == pytest.approx(moved.max())
+    assert noise_floor(rows, 0, linear) == np.spacing(100.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from scipy import sparse
 
 import sensx_sc as sx
 from sensx_sc.core import explain
+from sensx_sc.core.arguments import split_options
+from sensx_sc.core.preparation import outputs, prepare
 
 X = np.array([[0.2, 0.5, 0.0], [0.9, 0.1, 0.4]])
 
@@ -195,3 +198,18 @@ def test_a_callable_is_never_given_rows_outside_the_domain() -> None:
         return np.log(z).sum(axis=1)
 
     assert call(np.full((1, 3), 2.0), logarithm, lower=1, upper=4).status == ("unsaturated",)
+
+
+def test_a_model_that_returns_a_part_of_its_rows_does_not_keep_them() -> None:
+    rows = np.zeros((2000, 300))
+    options, how = split_options({"n_walks": 8, "design": "balanced", "qoi": "auto"})
+    run = prepare(
+        rows, lambda z: z[:, 0], lower=0, upper=1, options=options, deltas="auto", mask=None,
+        out_of_domain="raise", names=None, batch_size="auto", device="cpu", **how,
+    )  # fmt: skip
+    tracemalloc.start()
+    found = outputs(rows, run, 20)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found.shape == (2000, 1)
+    assert peak < rows.nbytes / 4

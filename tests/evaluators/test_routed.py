@@ -9,6 +9,7 @@ from torch import nn
 
 import sensx_sc as sx
 from sensx_sc.evaluators.choose import choose_evaluator
+from sensx_sc.evaluators.dense import DenseEvaluator
 from sensx_sc.evaluators.routed import RoutedEvaluator
 from sensx_sc.models.qoi import make_response
 
@@ -71,3 +72,25 @@ def test_one_feature_moves_the_member_that_is_asked_for(
     got = chosen.one_at_a_time(x, target, cell, features, values)
     expected = chosen.at(rows, np.repeat(target[cell], 4)).reshape(3, 4)
     np.testing.assert_allclose(got, expected, rtol=1e-12)
+
+
+def test_groups_move_the_member_that_is_asked_for(
+    members: dict[str, nn.Module], rng: np.random.Generator
+) -> None:
+    response, x = make_response(sx.models.as_model(members), "auto"), rng.random((2, N))
+    chosen, _ = choose_evaluator(response, np.dtype(np.float64), 64, rng.random((5, N)))
+    whole = DenseEvaluator(response, np.dtype(np.float64), 64)
+    target, cell, free = np.array([1, 0]), np.array([0, 1, 1]), np.arange(0, N, 2)
+    member = np.arange(len(free)) % 4  # four groups
+    order = np.stack([rng.permutation(4) for _ in cell])
+    how = (cell, free, rng.random((3, len(free))), order, member)
+    expected = whole.group_walks(x, target, whole.at(x, target), *how)
+    got = chosen.group_walks(x, target, chosen.at(x, target), *how)
+    np.testing.assert_allclose(got, expected, rtol=1e-9)
+    of_some = np.array([2, 0])
+    np.testing.assert_allclose(
+        chosen.group_steps(x, target, *how, of_some),
+        whole.group_steps(x, target, *how, of_some),
+        rtol=1e-9,
+        atol=1e-12,
+    )

@@ -153,3 +153,10 @@ def test_a_statistic_that_the_groups_do_not_have(make_explained: Callable[..., A
     sx.tl.rank_groups(adata, "cell_type")
     with pytest.raises(KeyError, match="rank_by='change' was not stored"):
         sx.get.rankings(adata, key="sensx_cell_type", rank_by="change")
+
+
+def test_rankings_of_cells_without_any_attribution(explained: AnnData) -> None:
+    bare = explained.copy()
+    bare.uns["sensx"] = {**bare.uns["sensx"], "rankings": bare.uns["sensx"]["rankings"].head(0)}
+    with pytest.raises(ValueError, match="no rankings, since no cell has an attribution"):
+        sx.get.rankings(bare, groups="NK")

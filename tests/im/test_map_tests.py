@@ -23,7 +23,7 @@ def maps(values: np.ndarray) -> xr.DataArray:
 
 def test_the_statistic_by_hand() -> None:
     values = RNG.random((12, 9))
-    found = sx.im.grid_line_test(maps(values), [4, 8], top=7, n_draws=50).iloc[0]
+    found = sx.im.grid_line_test(maps(values), [4, 8], top_k=7, n_draws=50).iloc[0]
     top = np.argsort(-values.ravel(), kind="stable")[:7]
     distances = [
         min(abs(p + 0.5 - line) for p in divmod(int(pixel), 9) for line in (4, 8)) for pixel in top
@@ -37,7 +37,7 @@ def test_all_shifts_on_a_torus_one_by_one() -> None:
         (np.roll(mask, (i, j), axis=(0, 1)) * quantity).sum() for i in range(5) for j in range(6)
     ]
     np.testing.assert_allclose(np.sort(_over_shifts(mask, quantity)), np.sort(expected), atol=1e-12)
-    found = sx.im.grid_line_test(maps(mask + quantity / 99), [2], top=4, n_draws=9).iloc[0]
+    found = sx.im.grid_line_test(maps(mask + quantity / 99), [2], top_k=4, n_draws=9).iloc[0]
     best = np.argsort(-(mask + quantity / 99).ravel())[:4]
     chosen = np.zeros(30)
     chosen[best] = 1
@@ -54,7 +54,7 @@ def test_all_shifts_on_a_torus_one_by_one() -> None:
 def test_maps_without_structure_are_rejected_as_often_as_they_should() -> None:
     # 400 maps at the 5 % level: a right test rejects 8 to 33 of them with probability .999.
     values = RNG.random((400, 24, 24))
-    found = sx.im.grid_line_test(maps(values), [8, 16], top=60, n_draws=500)
+    found = sx.im.grid_line_test(maps(values), [8, 16], top_k=60, n_draws=500)
     low, high = binom.ppf([0.0005, 0.9995], 400, 0.05)
     assert low <= (found["p_uniform"] <= 0.05).sum() <= high
     assert low <= (found["p_torus"] <= 0.05).sum() <= high
@@ -64,7 +64,7 @@ def test_smooth_maps_mislead_uniform_draws_but_not_shifts() -> None:
     smooth = np.stack(
         [gaussian_filter(RNG.normal(size=(24, 24)), 2, mode="wrap") for _ in range(300)]
     )
-    found = sx.im.grid_line_test(maps(smooth), [8, 16], top=60, n_draws=500)
+    found = sx.im.grid_line_test(maps(smooth), [8, 16], top_k=60, n_draws=500)
     low, high = binom.ppf([0.0005, 0.9995], 300, 0.05)
     assert (found["p_uniform"] <= 0.05).sum() > high  # neighbouring pixels are not independent
     assert low <= (found["p_torus"] <= 0.05).sum() <= high
@@ -74,7 +74,7 @@ def test_a_planted_grid_is_found_by_both() -> None:
     values = RNG.random((48, 48))
     values[[15, 16, 31, 32]] += 1
     values[:, [15, 16, 31, 32]] += 1
-    found = sx.im.grid_line_test(maps(values), grid_lines(48), top=300, n_draws=999).iloc[0]
+    found = sx.im.grid_line_test(maps(values), grid_lines(48), top_k=300, n_draws=999).iloc[0]
     assert found["observed"] == 0.5
     assert found["p_uniform"] == 0.001
     assert found["p_torus"] <= 9 / 48**2 + 1e-12  # itself, and the shifts that map lines on lines
@@ -95,8 +95,8 @@ def test_the_grid_bias_of_sub_spots_is_found_and_no_other() -> None:
         )  # fmt: skip
         each = found["change"].isel(tile=0)
         together = (each / each.mean(("y", "x"))).mean("obs")
-        said = sx.im.grid_line_test(each, grid_lines(24), top=125, n_draws=1000)
-        mean = sx.im.grid_line_test(together, grid_lines(24), top=125, n_draws=1000).iloc[0]
+        said = sx.im.grid_line_test(each, grid_lines(24), top_k=125, n_draws=1000)
+        mean = sx.im.grid_line_test(together, grid_lines(24), top_k=125, n_draws=1000).iloc[0]
         if biased:
             assert mean["p_uniform"] < 0.025
             assert (said["p_uniform"] < 0.025).sum() >= 2
@@ -115,11 +115,11 @@ def test_saturation() -> None:
     rgb = np.moveaxis(centre.values[:, 0].astype(float), 1, 0)
     pale = -hsv_saturation(rgb) + RNG.normal(scale=1e-3, size=rgb.shape[1:])
     values = centre.isel(c=0, drop=True).copy(data=pale[:, None])
-    found = sx.im.saturation_test(values, tiles, top=60, n_draws=200)
+    found = sx.im.saturation_test(values, tiles, top_k=60, n_draws=200)
     assert found["obs"].tolist() == tiles["obs"].values.tolist()
     assert (found["p_uniform"] < 0.025).all()
     assert (found["observed"] < found["expected_uniform"]).all()
-    opposite = sx.im.saturation_test(-values, tiles, top=60, n_draws=200)
+    opposite = sx.im.saturation_test(-values, tiles, top_k=60, n_draws=200)
     assert (opposite["p_uniform"] > 0.9).all()
 
 
@@ -127,7 +127,7 @@ def test_missing_values() -> None:
     values = RNG.random((3, 10, 10))
     values[0, 3:, 3:] = np.nan
     values[1] = np.nan
-    found = sx.im.grid_line_test(maps(values), [5], top=10, n_draws=50)
+    found = sx.im.grid_line_test(maps(values), [5], top_k=10, n_draws=50)
     assert np.isfinite(found.loc[0, ["observed", "p_uniform"]].astype(float)).all()
     assert np.isnan(found.loc[0, "p_torus"])
     assert np.isnan(found.loc[1, ["observed", "p_uniform", "p_torus"]].astype(float)).all()
@@ -139,13 +139,13 @@ MAP = maps(RNG.random((10, 10)))
 WRONG: dict[str, tuple[Any, type[Exception], str]] = {
     "array": (lambda: sx.im.grid_line_test(MAP.values, [5]), TypeError, "`values` must be an xarray.DataArray"),
     "dims": (lambda: sx.im.grid_line_test(IMAGE, [5]), ValueError, r"must have the dimensions \(y, x\)"),
-    "no lines": (lambda: sx.im.grid_line_test(MAP, [], top=5), ValueError, "`lines` must lie between 0 and 10"),
-    "lines": (lambda: sx.im.grid_line_test(MAP, [11], top=5), ValueError, "`lines` must lie between 0 and 10 pixels; got .11"),
-    "top": (lambda: sx.im.grid_line_test(MAP, [5]), ValueError, "`top` must be less than the 100 pixels of a map; got 500"),
-    "top none": (lambda: sx.im.grid_line_test(MAP, [5], top=0), ValueError, "`top` must be a whole number"),
-    "draws": (lambda: sx.im.grid_line_test(MAP, [5], top=5, n_draws=0), ValueError, "`n_draws` must be a whole number"),
-    "colours": (lambda: sx.im.saturation_test(MAP, IMAGE.sel(c=["r", "g"]), top=5), KeyError, "'b' is missing"),
-    "sizes": (lambda: sx.im.saturation_test(MAP, IMAGE[:, :5], top=5), ValueError, "do not go with maps"),
+    "no lines": (lambda: sx.im.grid_line_test(MAP, [], top_k=5), ValueError, "`lines` must lie between 0 and 10"),
+    "lines": (lambda: sx.im.grid_line_test(MAP, [11], top_k=5), ValueError, "`lines` must lie between 0 and 10 pixels; got .11"),
+    "top": (lambda: sx.im.grid_line_test(MAP, [5]), ValueError, "`top_k` must be less than the 100 pixels of a map; got 500"),
+    "top none": (lambda: sx.im.grid_line_test(MAP, [5], top_k=0), ValueError, "`top_k` must be a whole number"),
+    "draws": (lambda: sx.im.grid_line_test(MAP, [5], top_k=5, n_draws=0), ValueError, "`n_draws` must be a whole number"),
+    "colours": (lambda: sx.im.saturation_test(MAP, IMAGE.sel(c=["r", "g"]), top_k=5), KeyError, "'b' is missing"),
+    "sizes": (lambda: sx.im.saturation_test(MAP, IMAGE[:, :5], top_k=5), ValueError, "do not go with maps"),
 }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from sensx_sc.models.devices import find_device
+from sensx_sc.models.devices import find_device, that_holds
 
 
 def test_devices(device: str) -> None:
@@ -27,3 +27,16 @@ def test_devices(device: str) -> None:
 def test_what_is_no_device(device: Any, error: type[Exception], match: str) -> None:
     with pytest.raises(error, match=match):
         find_device(device)
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "expected"),
+    [
+        ("mps", torch.float64, "cpu"),  # Apple's GPUs have none
+        ("mps", torch.float32, "mps"),
+        ("cuda", torch.float64, "cuda"),
+        ("cpu", torch.float64, "cpu"),
+    ],
+)
+def test_a_device_that_holds_a_type(device: str, dtype: torch.dtype, expected: str) -> None:
+    assert that_holds(dtype, torch.device(device)).type == expected

@@ -75,6 +75,8 @@ def test_same_seed_same_weights_and_the_global_generator_is_left_alone(adata):
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(6)
     assert np.array_equal(weights(first), weights(fit_mlp(adata, "cell_type", "A", seed=4, **FAST)))
+    with sx.settings.override(seed=4):
+        assert np.array_equal(weights(first), weights(fit_mlp(adata, "cell_type", "A", **FAST)))
     other = fit_mlp(adata, "cell_type", "A", seed=5, **FAST)
     assert not np.array_equal(weights(first), weights(other))
     assert first.report["test_obs_names"] != other.report["test_obs_names"]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 KEY = "scores"
-QUICK: dict[str, Any] = {"n_seeds": 2, "epochs": 12, "n_top": 9, "learning_rate": 3e-3}
+QUICK: dict[str, Any] = {"n_seeds": 2, "epochs": 12, "top_k": 9, "learning_rate": 3e-3}
 
 
 def test_markers_come_first_and_everything_is_written(adata: AnnData) -> None:
@@ -148,7 +148,7 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "group": ({"group": "T"}, ValueError, "`group` 'T' is not a category"),
     "layer": ({"layer": "raw"}, KeyError, "`layer` 'raw' is not in adata.layers"),
     "seeds": ({"n_seeds": 0}, ValueError, "`n_seeds` must be a whole number of at least 1; got 0"),
-    "top": ({"n_top": 2.5}, ValueError, "`n_top` must be a whole number"),
+    "top": ({"top_k": 2.5}, ValueError, "`top_k` must be a whole number"),
     "epochs": ({"epochs": 0}, ValueError, "`epochs` must be a whole number"),
     "batch": ({"batch_size": True}, ValueError, "`batch_size` must be a whole number"),
     "entropy": ({"entropy": -1.0}, ValueError, "`entropy` must be a number, not negative; got -1"),

@@ -7,11 +7,12 @@ import pytest
 from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
+from scipy.stats import norm
+from scipy.stats import t as student
 
 import sensx_sc as sx
 from sensx_sc.pl._local_sensitivity import slopes_table
 from sensx_sc.pl._marks import LOWERS, RAISES
-from sensx_sc.pl._rankings import Z95
 
 KEY = "local_sensitivity"
 
@@ -37,7 +38,7 @@ def made(n_groups: int = 3, n_genes: int = 40) -> AnnData:
         order = np.argsort(-np.abs(mean))
         part = pd.DataFrame({"group": f"type {k}", "names": adata.var_names[order]})
         part["rank"], part["slope"], part["slope_se"] = np.arange(n_genes) + 1, mean[order], 0.1
-        part["presence"] = x[0, order].astype(float)
+        part["presence"], part["n_cells"] = x[0, order].astype(float), 4
         parts.append(part)
     params = {"tool": KEY, "qoi": "probability", "layer": None}
     adata.uns[KEY] = {"params": params, "slopes": pd.concat(parts, ignore_index=True)}
@@ -66,7 +67,7 @@ def test_signed_bars_with_intervals() -> None:
     (bars,) = ax.collections
     ends = np.array(bars.get_segments())[:, :, 0]
     np.testing.assert_allclose(ends.mean(axis=1), [2, -1.5])
-    np.testing.assert_allclose(np.diff(ends)[:, 0], 2 * Z95 * 0.1)
+    np.testing.assert_allclose(np.diff(ends)[:, 0], 2 * student.ppf(0.975, 4 - 1) * 0.1)
     assert ax.get_xlabel() == "change in probability\nper unit of expression"
     assert ax.get_title() == "type 1"
 
@@ -76,7 +77,7 @@ def test_cells() -> None:
     assert [ax.get_title() for ax in axes] == ["cell_1", "cell_0"]
     assert gene_labels(axes[0]) == ["G1", "G2"]
     ends = np.array(axes[0].collections[0].get_segments())[:, :, 0]
-    np.testing.assert_allclose(np.diff(ends)[:, 0], 2 * Z95 * 0.2)
+    np.testing.assert_allclose(np.diff(ends)[:, 0], 2 * norm.ppf(0.975) * 0.2)
 
 
 def test_without_errors() -> None:

@@ -80,7 +80,7 @@ def test_channels(found: xr.Dataset) -> None:
 
 
 def test_mask(tiles: Any, found: xr.Dataset) -> None:
-    ax = sx.pl.mask(tiles, found, k=1, obs="spot_1_1")
+    ax = sx.pl.mask(tiles, found, top_k=1, obs="spot_1_1")
     shown = np.asarray(ax.images[0].get_array())
     picture = as_picture(tiles.sel(obs="spot_1_1", tile="C"))
     kept = (shown == picture).all(axis=2)
@@ -179,9 +179,9 @@ WRONG: dict[str, tuple[Any, type[Exception], str]] = {
     "quantile": (lambda: sx.pl.tile(MAP, quantile=0), ValueError, "`quantile` must be above 0"),
     "axes": (lambda: sx.pl.tile(MAP, ax=3), TypeError, "ax must be a matplotlib Axes"),
     "no channels": (lambda: sx.pl.channels(MAP), ValueError, "the map has no channels"),
-    "k": (lambda: sx.pl.mask(IMAGE, MAP, k=0), ValueError, "`k` must be a whole number of at least 1"),
+    "k": (lambda: sx.pl.mask(IMAGE, MAP, top_k=0), ValueError, "`top_k` must be a whole number of at least 1"),
     "dim": (lambda: sx.pl.mask(IMAGE, MAP, dim=2), ValueError, "`dim` must lie between 0 and 1"),
-    "mask's size": (lambda: sx.pl.mask(IMAGE[:, :2], MAP, k=1), ValueError, "`image` has .2, 4. pixels and the map"),
+    "mask's size": (lambda: sx.pl.mask(IMAGE[:, :2], MAP, top_k=1), ValueError, "`image` has .2, 4. pixels and the map"),
     "overlay's image": (lambda: sx.pl.overlay(MAP, MAP), ValueError, "must have the dimensions c, y, x"),
     "overlay's map": (lambda: sx.pl.overlay(IMAGE, IMAGE), TypeError, "must be a DataArray .y, x."),
     "alpha": (lambda: sx.pl.overlay(IMAGE, MAP, alpha=0), ValueError, "`alpha` must be above 0"),

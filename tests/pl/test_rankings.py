@@ -4,14 +4,16 @@ from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgba
+from scipy.stats import t as student
 
 import sensx_sc as sx
 from sensx_sc.pl._marks import LOWERS, RAISES, UNSIGNED
-from sensx_sc.pl._rankings import Z95, rankings_table
+from sensx_sc.pl._rankings import rankings_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +28,11 @@ def gene_labels(ax: Axes) -> list[str]:
 def legend_texts(ax: Axes) -> list[str]:
     legends = ax.figure.legends or [ax.get_legend()]
     return [text.get_text() for text in legends[0].get_texts()]
+
+
+def stored_cells(adata: AnnData, group: str) -> int:
+    table = adata.uns["sensx"]["rankings"]
+    return int(table.loc[table["group"] == group, "n_cells"].iloc[0])
 
 
 def test_table(explained: AnnData) -> None:
@@ -50,7 +57,10 @@ def test_bars_show_size_sign_and_presence(explained: AnnData) -> None:
     np.testing.assert_allclose([bar.get_width() for bar in ax.patches], table["size"])
     (bars,) = ax.collections
     ends = np.array(bars.get_segments())[:, :, 0]
-    np.testing.assert_allclose(np.diff(ends)[:, 0], 2 * Z95 * table["error"])
+    cells = stored_cells(explained, "NK")  # each an independent mean
+    assert cells > 2
+    half = student.ppf(0.975, cells - 1) * table["error"]
+    np.testing.assert_allclose(np.diff(ends)[:, 0], 2 * half)
     assert ax.get_title() == "NK"
     assert ax.get_xlabel() == "|change in probability|\nper unit of expression"
     assert legend_texts(ax) == [
@@ -97,7 +107,8 @@ def test_cells(explained: AnnData) -> None:
     assert "present in the cell" in legend_texts(axes[0])
     se = explained["cell0"].layers["sensx_se"][0, 0]
     (bars,) = axes[0].collections
-    np.testing.assert_allclose(np.ptp(bars.get_segments()[0][:, 0]), 2 * Z95 * se, rtol=1e-6)
+    half = student.ppf(0.975, 10 - 1) * se  # ten blocks of walks
+    np.testing.assert_allclose(np.ptp(bars.get_segments()[0][:, 0]), 2 * half, rtol=1e-6)
 
 
 def test_cells_by_change_have_the_interval_of_change(explained: AnnData) -> None:
@@ -110,9 +121,38 @@ def test_cells_by_change_have_the_interval_of_change(explained: AnnData) -> None
     ax = sx.pl.rankings(adata, cells="cell0", rank_by="change", n_genes=3)
     (bars,) = ax.collections
     widths = np.ptp(np.array(bars.get_segments())[:, :, 0], axis=1)
-    np.testing.assert_allclose(widths, 2 * Z95 * table["error"], rtol=1e-6)
+    half = student.ppf(0.975, 10 - 1) * table["error"]
+    np.testing.assert_allclose(widths, 2 * half, rtol=1e-6)
     assert ax.get_xlabel() == "|change in probability|"
     assert "95 % interval" in legend_texts(ax)
+
+
+@pytest.mark.parametrize(
+    ("params", "blocks"),
+    [
+        ({}, 10),
+        ({"n_blocks": 4}, 4),
+        ({"n_blocks": 20, "top_k": 5}, 4),  # a race may have decided genes at its first look
+        ({"n_blocks": 100, "until_stable": True}, 6),
+    ],
+)
+def test_few_blocks_of_walks_make_wide_intervals(
+    make_explained: Callable[..., AnnData], params: dict[str, object], blocks: int
+) -> None:
+    adata = make_explained(30, 10)
+    adata.uns["sensx"]["params"] |= params
+    adata.uns["sensx"]["cells"] = pd.DataFrame(
+        {"n_walks": [0, 120, 200]}, index=["cell1", "cell0", "cell3"]
+    )
+    table = rankings_table(adata, **{**ALL, "cells": "cell0"}, n_genes=3)
+    assert table["means"].tolist() == [blocks] * 3
+    ranked = adata.obs["sensx_status"] == "resolved"
+    first = adata.obs_names[ranked & (adata.obs["cell_type"] == "NK")][0]
+    alone = adata[(adata.obs["cell_type"] != "NK") | (adata.obs_names == first)].copy()
+    sx.tl.rank_groups(alone, "cell_type")
+    table = rankings_table(alone, **{**ALL, "key": "sensx_cell_type"}, n_genes=3)
+    assert set(table.loc[table["panel"] == "NK", "means"]) == {blocks}  # one cell: its walks
+    assert table.loc[table["panel"] != "NK", "means"].min() > 4  # several: the cells
 
 
 def test_unknown_sign_is_grey(make_explained: Callable[..., AnnData]) -> None:

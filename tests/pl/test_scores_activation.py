@@ -24,7 +24,7 @@ def made(n: int = 30) -> AnnData:
     stability[-2] = 1 / 3
     adata.var["scores_stability"] = stability
     adata.varm["scores_seeds"] = effective[:, None] + np.array([-0.5, 0.0, 0.5])
-    adata.uns["scores"] = {"params": {"tool": "fit_scores", "n_seeds": 3, "n_top": 20}}
+    adata.uns["scores"] = {"params": {"tool": "fit_scores", "n_seeds": 3, "top_k": 20}}
     return adata
 
 

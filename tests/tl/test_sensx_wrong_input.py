@@ -49,8 +49,9 @@ def batch_model(rows: np.ndarray) -> np.ndarray:
     return rows.sum(axis=1) - rows.sum(axis=1).mean()
 
 
-def named(names: list[str]) -> Any:
-    return sx.models.as_model(nn.Linear(20, 1).eval(), feature_names=names)
+def named(names: list[str], outputs: str = "A") -> Any:
+    net = nn.Linear(20, len(outputs)).eval()
+    return sx.models.as_model(net, feature_names=names, output_names=list(outputs))
 
 
 GENES = [f"gene_{j}" for j in range(20)]
@@ -59,6 +60,7 @@ DROPOUT = nn.Sequential(nn.Linear(20, 4), nn.Dropout(0.5), nn.Linear(4, 1))
 CASES: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
     "NaN in X": (linear, {"change": with_value(np.nan)}, ValueError, "NaN or infinite.*row 2, column 3"),
     "inf in X": (linear, {"change": with_value(np.inf)}, ValueError, "NaN or infinite.*row 2, column 3"),
+    "other case": (named([name.upper() for name in GENES]), {}, ValueError, "upper and lower case only"),
     "a missing gene": (named([*GENES[:-1], "other"]), {}, ValueError, "1 missing: other.*gene_19"),
     "reordered genes": (named(GENES[::-1]), {}, ValueError, "another order.*position 0"),
     "too few genes": (named(GENES[:-1]), {}, ValueError, "unknown to the model: gene_19"),
@@ -71,9 +73,13 @@ CASES: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
     "constant genes": (linear, {"lower": 1.0, "upper": 1.0}, ValueError, "no feature is left"),
     "no cells": (linear, {"mask_obs": np.zeros(60, bool)}, ValueError, "`mask_obs` selects nothing"),
     "no genes": (linear, {"mask_var": np.zeros(20, bool)}, ValueError, "`mask_var` selects nothing"),
-    "mask of numbers": (linear, {"mask_obs": [1, 2]}, ValueError, "bool array of length 60"),
+    "mask of numbers": (linear, {"mask_obs": [1, 2]}, ValueError, r"bool array of length 60.*np\.isin"),
+    "mask of names": (linear, {"mask_obs": ["cell_1"]}, ValueError, r"adata\.obs_names\.isin"),
+    "mask of genes": (linear, {"mask_var": ["gene_1"]}, ValueError, r"adata\.var_names\.isin"),
+    "mask of classes": (linear, {"mask_obs": "cell_type"}, ValueError, r"adata\.obs\['cell_type'\] == "),
     "mask unknown": (linear, {"mask_obs": "nothing"}, KeyError, "not a column.*'cell_type'"),
     "unknown target": (nn.Linear(20, 3).eval(), {"target": "T cell"}, KeyError, "'T cell' is not an output.*'0', '1', '2'"),
+    "targets": (named(GENES, "AB"), {"target": ["A", "B"]}, ValueError, r"sx\.tl\.sensx_targets"),
     "target index": (nn.Linear(20, 3).eval(), {"target": 3}, KeyError, "3 is not an output"),
     "no target": (lambda rows: rows[:, :2], {}, ValueError, "must name one of the 2 outputs"),
     "train mode": (DROPOUT, {}, ValueError, r"model.eval\(\)"),
@@ -151,6 +157,14 @@ def test_counts_for_a_model_of_log_values_are_worth_a_warning(adata: AnnData) ->
     net = sx.models.fit_mlp(adata, "cell_type", hidden=(4,), epochs=1, progress=False)
     adata.X = adata.layers["counts"] * 10
     with pytest.warns(UserWarning, match="raw counts"):
+        sx.tl.sensx(adata, net, **SMALL)
+
+
+def test_scaled_values_for_a_model_of_expression_are_worth_a_warning(adata: AnnData) -> None:
+    net = sx.models.fit_mlp(adata, "cell_type", hidden=(4,), epochs=1, progress=False)
+    X = adata.X.toarray()
+    adata.X = (X - X.mean(axis=0)) / X.std(axis=0)
+    with pytest.warns(UserWarning, match="go down to -.*were they centred or scaled since"):
         sx.tl.sensx(adata, net, **SMALL)
 
 

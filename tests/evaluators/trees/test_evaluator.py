@@ -437,6 +437,13 @@ def test_labels_are_evaluated_row_by_row_for_used_features(
     down, up = np.zeros((2, N)), np.array([[0.5], [1.0]]) * np.ones((2, N))
     arguments = (X[0], 0, np.arange(N), down, up, rng.random((15, N)))
     np.testing.assert_array_equal(fast.sweep(*arguments), slow.sweep(*arguments))
+    of_three = np.arange(N) // 3  # eight groups; those of columns that no tree splits on stay
+    order = np.argsort(rng.random((20, N // 3)), axis=1)
+    arguments = (X[:1], zero[:1], q_x, zero, np.arange(N), rng.random((20, N)), order, of_three)
+    rows.clear()
+    walked = fast.group_walks(*arguments)
+    assert sum(rows) == 20 * len(set(of_three[fast.used]))
+    np.testing.assert_array_equal(walked, slow.group_walks(*arguments))
 
 
 def test_labels_of_xgboost_are_its_own(models: dict[str, Any]) -> None:
