@@ -51,6 +51,7 @@ nb_execution_mode = "cache"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 nb_output_stderr = "remove"
+nb_render_markdown_format = "myst"  # tables that cells make
 
 html_theme = "sphinx_book_theme"
 html_title = "sensx_sc"
