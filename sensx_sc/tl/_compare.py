@@ -158,7 +158,7 @@ def compare(
     Aggarwal, Cogan, Periwal (2026), SensX, TMLR, fig. 2, 5 and D11; Kokhlikyan et al. (2020),
     captum, arXiv:2009.07896; Lundberg and Lee, NeurIPS 2017.
     """
-    names, where = check_rankings(methods), check_scales(scales)
+    names, where = check_rankings(methods, "methods"), check_scales(scales)
     for argument, count in (
         ("n_background", n_background),
         ("n_draws", n_draws),

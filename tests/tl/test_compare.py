@@ -120,7 +120,7 @@ def test_round_trip(explained_toy: AnnData, toy_net: Any, round_trip: Callable[.
 
 
 WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
-    "methods": ({"methods": 5}, TypeError, "`rank_by` must be a name"),
+    "methods": ({"methods": 5}, TypeError, "`methods` must be a name"),
     "unknown": (
         {"methods": ["lime"]},
         KeyError,
