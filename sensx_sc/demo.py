@@ -153,13 +153,13 @@ def summary(explained: AnnData, nets: dict[str, ExpressionMLP]) -> pd.DataFrame:
 
 def _top_genes(table: pd.DataFrame, n: int = 5, *, interval: bool = False) -> str:
     """The first genes with their sign, and the 95 % interval of the group's mean value."""
-    from sensx_sc.core.statistics import interval
+    from sensx_sc.core.statistics import interval as student
 
     shown = []
     for gene in table.head(n).itertuples():
         text = f"{gene.names}{'+' if gene.mean > 0 else '-'}"
         if interval:
-            _, half = interval(np.zeros(1), np.array([gene.value_se]), max(2, gene.n_cells))
+            _, half = student(np.zeros(1), np.array([gene.value_se]), max(2, gene.n_cells))
             text += f" {gene.value:.2g}±{half[0]:.1g}"
         shown.append(text)
     return ", ".join(shown)

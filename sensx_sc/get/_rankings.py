@@ -200,4 +200,7 @@ def _rank(
     table = table.reset_index(drop=True)
     if presence is not None or rank_by is not None:
         table["rank"] = table.groupby(by, sort=False).cumcount().astype(np.int64) + 1
-    return table if n_genes is None else table[table["rank"] <= n_genes].reset_index(drop=True)
+    if n_genes is None:
+        return table
+    # Not those of rank n_genes and better: some of these may have been taken out of the data.
+    return table.groupby(by, sort=False).head(n_genes).reset_index(drop=True)

@@ -85,14 +85,13 @@ def mask(
 
 
 def _ranked(result: xr.Dataset | xr.DataArray, name: str) -> bool:
-    """Whether the map holds ranks: as it is called, or, of a map without a name, by its numbers."""
+    """Whether the map holds ranks: those of a result do if they are called so."""
     import xarray as xr
 
     if isinstance(result, xr.Dataset):
         return name.startswith("rank")
-    if result.name is not None:
-        return str(result.name).startswith("rank")
-    return bool(np.issubdtype(result.dtype, np.integer))
+    whole = np.issubdtype(result.dtype, np.integer)
+    return bool(whole) or str(result.name).startswith("rank")
 
 
 def top_features(values: np.ndarray, top_k: int, *, ranked: bool) -> np.ndarray:

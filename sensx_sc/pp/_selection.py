@@ -50,7 +50,8 @@ def check_adata(adata: object) -> None:
     from anndata import AnnData as _AnnData
 
     if not isinstance(adata, _AnnData):
-        msg = f"`adata` must be an AnnData; got {type(adata).__name__}."
+        arrays = " For arrays there is sx.core.explain." * hasattr(adata, "shape")
+        msg = f"`adata` must be an AnnData; got {type(adata).__name__}.{arrays}"
         raise TypeError(msg)
     for axis, names in (("obs", adata.obs_names), ("var", adata.var_names)):
         if not names.is_unique:

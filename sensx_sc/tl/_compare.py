@@ -158,7 +158,7 @@ def compare(
     Aggarwal, Cogan, Periwal (2026), SensX, TMLR, fig. 2, 5 and D11; Kokhlikyan et al. (2020),
     captum, arXiv:2009.07896; Lundberg and Lee, NeurIPS 2017.
     """
-    names, where = check_rankings(methods), check_scales(scales)
+    names, where = check_rankings(methods, "methods"), check_scales(scales)
     for argument, count in (
         ("n_background", n_background),
         ("n_draws", n_draws),
@@ -178,7 +178,7 @@ def compare(
     groups = stored.groups_of(adata, groupby)
     moved = default_ks(n) if ks is None else check_ks(ks, n)
     readers = {
-        name: random_scores(cells) if name == RANDOM else score_reader(adata, stored, name)
+        name: random_scores(cells) if name == RANDOM else _reader(adata, stored, name)
         for name in names
         if name not in BASELINES
     }
@@ -226,6 +226,14 @@ def compare(
     if keep_scores:
         _keep(adata, stored, answers, added)
     _log(curves, tables["table"], added)
+
+
+def _reader(adata: AnnData, stored: Stored, name: str) -> Callable[[int], Floats]:
+    try:
+        return score_reader(adata, stored, name)
+    except KeyError as error:
+        msg = f"{error.args[0]} Other methods are {', '.join(map(repr, (*BASELINES, RANDOM)))}."
+        raise KeyError(msg) from error
 
 
 def _relevant(adata: AnnData, stored: Stored, relevant: str) -> np.ndarray:

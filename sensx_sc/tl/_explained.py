@@ -154,7 +154,14 @@ def stored_cells(
     names = column_of(adata.obs, f"{prefix}_target").astype(object).to_numpy()[rows]
     at = outputs(values, run, _TOGETHER)
     wanted = None if callable(run.response.qoi) else names
-    target, _ = resolve_target(wanted, run.response, at)
+    try:
+        target, _ = resolve_target(wanted, run.response, at)
+    except KeyError as error:
+        msg = (
+            f"the results {prefix!r} are not of this model: {error.args[0]} Pass the model that "
+            "was explained."
+        )
+        raise KeyError(msg) from error
     star = column_of(adata.obs, f"{prefix}_delta_star").to_numpy(dtype=np.float64)[rows]
     keys = tuple(map(str, adata.obs_names[rows]))
     cells = Explained(run, values, keys, target, star, *_rounding(stored, keys))

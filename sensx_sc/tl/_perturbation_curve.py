@@ -112,7 +112,7 @@ def perturbation_curve(
     ----------
     Aggarwal, Cogan, Periwal (2026), SensX, TMLR, appendix A.7 and fig. 5.
     """
-    methods = check_rankings(rank_by)
+    methods = check_rankings(rank_by, "rank_by")
     where = check_scales(scales)
     check_count(n_draws, "n_draws")
     added = f"{key}_perturbation" if key_added is None else key_added
@@ -147,7 +147,7 @@ def perturbation_curve(
     logger.info("perturbation_curve: added .uns[%r]: auc, curves.", added)
 
 
-def check_rankings(rank_by: object) -> list[str]:
+def check_rankings(rankings: object, argument: str) -> list[str]:
     """Names of rankings, each once.
 
     Raises
@@ -155,12 +155,12 @@ def check_rankings(rank_by: object) -> list[str]:
     TypeError, ValueError
         Not names, or none.
     """
-    names = [rank_by] if isinstance(rank_by, str) else rank_by
+    names = [rankings] if isinstance(rankings, str) else rankings
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-        msg = f"`rank_by` must be a name or a list of names; got {rank_by!r}."
+        msg = f"`{argument}` must be a name or a list of names; got {rankings!r}."
         raise TypeError(msg)
     if not names:
-        msg = "`rank_by` is empty; give at least one ranking."
+        msg = f"`{argument}` is empty; give at least one ranking."
         raise ValueError(msg)
     return list(dict.fromkeys(names))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -15,6 +15,9 @@ import sensx_sc as sx
 from sensx_sc.core import explain
 from sensx_sc.core.arguments import split_options
 from sensx_sc.core.preparation import outputs, prepare
+
+if TYPE_CHECKING:
+    from sensx_sc.core.run import Run
 
 X = np.array([[0.2, 0.5, 0.0], [0.9, 0.1, 0.4]])
 
@@ -200,13 +203,36 @@ def test_a_callable_is_never_given_rows_outside_the_domain() -> None:
     assert call(np.full((1, 3), 2.0), logarithm, lower=1, upper=4).status == ("unsaturated",)
 
 
+def prepared_run(rows: np.ndarray, model: object, **how: Any) -> Run:
+    options, others = split_options({"n_walks": 8, "design": "balanced", "qoi": "auto"})
+    return prepare(
+        rows, model, lower=0, upper=1, options=options, deltas="auto", mask=None,
+        out_of_domain="raise", names=None, batch_size="auto", device="cpu", **others, **how,
+    )  # fmt: skip
+
+
+def test_outputs_where_the_model_raises_are_missing() -> None:
+    rows = np.array([[0.1], [0.9], [0.2], [0.8], [0.95]])
+
+    def low_only(z: np.ndarray) -> np.ndarray:
+        if (z > 0.5).any():
+            msg = "too high"
+            raise ArithmeticError(msg)
+        return np.concatenate([z, 2 * z], axis=1)
+
+    run = prepared_run(rows, low_only, mark=True)
+    for together in (1, 2, 5):
+        found = outputs(rows, run, together, mark=True)
+        np.testing.assert_allclose(
+            found, [[0.1, 0.2], [np.nan] * 2, [0.2, 0.4], [np.nan] * 2, [np.nan] * 2]
+        )
+    with pytest.raises(ArithmeticError):
+        outputs(rows, run, 5)
+
+
 def test_a_model_that_returns_a_part_of_its_rows_does_not_keep_them() -> None:
     rows = np.zeros((2000, 300))
-    options, how = split_options({"n_walks": 8, "design": "balanced", "qoi": "auto"})
-    run = prepare(
-        rows, lambda z: z[:, 0], lower=0, upper=1, options=options, deltas="auto", mask=None,
-        out_of_domain="raise", names=None, batch_size="auto", device="cpu", **how,
-    )  # fmt: skip
+    run = prepared_run(rows, lambda z: z[:, 0])
     tracemalloc.start()
     found = outputs(rows, run, 20)
     _, peak = tracemalloc.get_traced_memory()

@@ -160,3 +160,11 @@ def test_rankings_of_cells_without_any_attribution(explained: AnnData) -> None:
     bare.uns["sensx"] = {**bare.uns["sensx"], "rankings": bare.uns["sensx"]["rankings"].head(0)}
     with pytest.raises(ValueError, match="no rankings, since no cell has an attribution"):
         sx.get.rankings(bare, groups="NK")
+
+
+def test_the_first_genes_of_those_that_are_left(explained: AnnData) -> None:
+    whole = sx.get.rankings(explained, cells=RESOLVED)
+    left = explained[:, explained.var_names.isin(whole["names"].iloc[5:])].copy()
+    table = sx.get.rankings(left, cells=RESOLVED, n_genes=3)
+    assert table["names"].tolist() == whole["names"].iloc[5:8].tolist()
+    assert table["rank"].tolist() == [6, 7, 8]  # as stored: among all genes

@@ -93,7 +93,7 @@ def test_mask(tiles: Any, found: xr.Dataset) -> None:
 def test_a_map_of_values_is_not_taken_for_ranks() -> None:
     rng = np.random.default_rng(0)
     image = sx.im.from_array(rng.integers(1, 200, (6, 6, 3), dtype=np.uint8))
-    values = image.isel(c=0, drop=True).copy(data=rng.permutation(36.0).reshape(6, 6) / 36)
+    values = image.isel(c=0, drop=True).copy(data=rng.permutation(36).reshape(6, 6) / 36)
     order = (-values.values).ravel().argsort().argsort().reshape(6, 6) + 1
     ranks = values.copy(data=order.astype(np.int32))
     for result in (values, values.rename("value"), ranks, ranks.astype(float).rename("rank")):

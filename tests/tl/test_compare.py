@@ -120,8 +120,12 @@ def test_round_trip(explained_toy: AnnData, toy_net: Any, round_trip: Callable[.
 
 
 WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
-    "methods": ({"methods": 5}, TypeError, "`rank_by` must be a name"),
-    "unknown": ({"methods": ["lime"]}, KeyError, "'lime' is neither a statistic"),
+    "methods": ({"methods": 5}, TypeError, "`methods` must be a name"),
+    "unknown": (
+        {"methods": ["lime"]},
+        KeyError,
+        "Other methods are 'ig_zero', ",
+    ),
     "not stored": ({"methods": ["shapley"]}, KeyError, "kept on request"),
     "background": ({"background": np.ones((3, 4))}, ValueError, "`background` must be finite"),
     "column": ({"background": "train"}, KeyError, "`background` 'train' is not a column"),

@@ -78,10 +78,9 @@ def test_the_automatic_grid_is_known_again() -> None:
     np.testing.assert_array_equal(np.asarray(stored_grid([0.1, 0.2])), [0.1, 0.2])
 
 
-def other_net() -> Any:
-    return sx.models.ExpressionMLP(
-        [f"gene_{j}" for j in range(20)], ["A", "B", "C"], hidden=(4,), seed=9
-    ).eval()
+def other_net(outputs: str = "ABC") -> Any:
+    genes = [f"gene_{j}" for j in range(20)]
+    return sx.models.ExpressionMLP(genes, list(outputs), hidden=(4,), seed=9).eval()
 
 
 CASES: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
@@ -89,6 +88,11 @@ CASES: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "nothing asked for": ({"mask_obs": np.zeros(60, bool)}, ValueError, "selects nothing"),
     "not attributed": ({"mask_obs": np.arange(60) >= 40}, ValueError, "none of the 20 cells"),
     "another model": ({"model": other_net()}, ValueError, "pass the model .* that was explained"),
+    "another model's": (
+        {"model": other_net("XYZ")},
+        KeyError,
+        "not of this model.* Pass",
+    ),
     "unknown column": ({"mask_obs": "sure"}, KeyError, "not a column"),
 }
 

@@ -130,7 +130,9 @@ def test_a_mistake_gets_its_sentence_and_changes_nothing(adata: AnnData, case: s
 
 
 def test_not_an_anndata() -> None:
-    with pytest.raises(TypeError, match="must be an AnnData; got ndarray"):
+    with pytest.raises(
+        TypeError, match="must be an AnnData; got ndarray. For arrays there is sx.core"
+    ):
         sx.tl.sensx(np.zeros((2, 2)), linear)  # type: ignore[arg-type]
 
 
