@@ -48,8 +48,7 @@ def told(
     try:
         here, agrees = found()
     except FileNotFoundError as missing:
-        path = Path(missing.filename).relative_to(NOTEBOOKS).as_posix()
-        return Row(name, what, paper, f"`notebooks/{path}` is missing", NOT_RUN)
+        return Row(name, what, paper, f"`{Path(missing.filename).name}` is missing", NOT_RUN)
     return Row(name, what, paper, here, state if agrees else DIFFERS)
 
 

@@ -125,7 +125,7 @@ def vision() -> list[Row]:
              masks),
         told("V3", "the three channels (D4)", "agree", channels),
         told("V4", "inside the patches (figures 4, D8)",
-             "highest at the centre, least near distance 6 of 8, higher at the edge", inside),
+             "a peak at the centre, least near distance 6 of 8, a rebound at the edge", inside),
         told("V5", "the same by Integrated Gradients (D9)", "a much wider spread", gradients),
         told("V6", "moving the first or the last values (D6, D7)",
              "the first take q down, the last do nothing", perturbation),
