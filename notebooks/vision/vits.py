@@ -78,18 +78,27 @@ class Importance(nn.Module):
         return torch.sigmoid(fine[:, 0])
 
 
-class BoxImportance(nn.Module):
-    """The response that is explained: mean importance in a box (top, bottom, left, right)."""
+class BoxContrast(nn.Module):
+    """The response that is explained: how much more important a box is than the rest of the image.
+
+    Mean importance inside the box (top, bottom, left, right) minus that outside. The mean inside
+    alone would not do: of pure noise this net calls every pixel important.
+    """
 
     task = "regression"
+    weights: Tensor
 
-    def __init__(self, net: nn.Module, box: tuple[int, int, int, int]) -> None:
+    def __init__(self, net: nn.Module, box: tuple[int, int, int, int], size: int) -> None:
         super().__init__()
-        self.net, self.box = net, box
+        self.net = net
+        top, bottom, left, right = box
+        inside = torch.zeros(size, size)
+        inside[top:bottom, left:right] = 1
+        weights = inside / inside.sum() - (1 - inside) / (1 - inside).sum()
+        self.register_buffer("weights", weights)
 
     def forward(self, images: Tensor) -> Tensor:
-        top, bottom, left, right = self.box
-        return self.net(images)[:, top:bottom, left:right].mean(dim=(1, 2))[:, None]
+        return (self.net(images) * self.weights).sum(dim=(1, 2))[:, None]
 
 
 class BaseClassifier(nn.Module):

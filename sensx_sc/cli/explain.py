@@ -151,16 +151,13 @@ def _workers(options: argparse.Namespace) -> Any:
     if not options.workers and not options.scheduler:
         return contextlib.nullcontext()
     try:
-        from distributed import Client, LocalCluster
+        from distributed import Client
     except ImportError as error:
         msg = "--workers and --scheduler need Dask: pip install 'sensx_sc[distributed]'."
         raise ImportError(msg) from error
     if options.scheduler:
         file = options.scheduler.endswith(".json")
         return Client(**{"scheduler_file" if file else "address": options.scheduler})
-    stack = contextlib.ExitStack()
-    cluster = stack.enter_context(
-        LocalCluster(n_workers=options.workers, threads_per_worker=1, dashboard_address=":0")
-    )
-    stack.enter_context(Client(cluster))
-    return stack
+    from sensx_sc.scale.cluster import local_client
+
+    return local_client(options.workers)

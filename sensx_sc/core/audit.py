@@ -40,6 +40,7 @@ CONFIDENCE = 0.95
 _FEWEST = 20  # sampled features; fewer are joined by the candidates
 _REPETITIONS = 64
 _SIGMAS = 1.645
+_SHOWN = 0.01  # standard errors of the ratio below this are not worth a word
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,9 @@ class Audit:
     ----------
     ratio
         Sum of exact over sum of estimated values, over all features as the sample stands for them.
+    ratio_se
+        Its standard error, from the choice of the sample and the noise of each exact value. What
+        all features of a walk have in common is not in it.
     spearman
         Rank correlation of the two over the random sample, free of the noise of the exact values.
     top_k_agreement
@@ -67,6 +71,7 @@ class Audit:
     """
 
     ratio: float
+    ratio_se: float
     spearman: float
     top_k_agreement: float
     n_sampled: int
@@ -136,20 +141,26 @@ def audit(estimated: Floats, exact: Floats, se: Floats, top: Ints, sampled: Ints
     top, sampled = top[known[top]], sampled[known[sampled]]
     if not len(top) + len(sampled):
         msg = "no feature has an exact value with a standard error to hold it against"
-        return Audit(np.nan, np.nan, np.nan, 0, n_others, passed=False, message=msg)
+        return Audit(np.nan, np.nan, np.nan, np.nan, 0, n_others, passed=False, message=msg)
     at = np.concatenate([top, sampled])
     a, b = tied(estimated[at]), tied(exact[at])
     # Each sampled feature stands for as many of the others.
     stands_for = n_others / len(sampled) if len(sampled) else 0.0
     weight = np.concatenate([np.ones(len(top)), np.full(len(sampled), stands_for)])
     ratio = _ratio(float(weight @ b), float(weight @ a))
+    ratio_se = _ratio_error(a, b, se[at], weight, len(top), ratio)
+    near = RATIO[0] - _SIGMAS * ratio_se <= ratio <= RATIO[1] + _SIGMAS * ratio_se
+    about = f"{ratio:.3g} of the estimate"
+    if ratio_se > _SHOWN:
+        about = f"{ratio:.3g} (standard error {ratio_se:.2g}) of the estimate"
     of_sample = slice(len(top) if len(sampled) >= _FEWEST else 0, None)
     spearman, ranked, clear = _rank_correlation(a[of_sample], b[of_sample], se[at][of_sample])
     agreement, placed, clear_top = _top_in_common(a, b, se[at], k, len(top))
     failures = [
         sentence
         for fine, sentence in (
-            (RATIO[0] <= ratio <= RATIO[1], f"exact values sum to {ratio:.3g} of the estimate"),
+            (RATIO[0] <= ratio <= RATIO[1], f"exact values sum to {about}"),
+            (RATIO[0] <= ratio <= RATIO[1] or not near, "more audited features may clear them"),
             (ranked, f"Spearman {spearman:.3f} on the sample"),
             (placed, f"{agreement:.0%} of the top {k} in common"),
             ((ranked or clear) and (placed or clear_top), "more walks may tell them from noise"),
@@ -158,13 +169,14 @@ def audit(estimated: Floats, exact: Floats, se: Floats, top: Ints, sampled: Ints
     ]
     return Audit(
         ratio=ratio,
+        ratio_se=ratio_se,
         spearman=spearman,
         top_k_agreement=agreement,
         n_sampled=len(sampled),
         missed_at_most=_missed(exact, se, top, sampled, k, n_others),
         passed=not failures,
         message="; ".join(failures)
-        or f"exact values sum to {ratio:.3g} of the estimate, Spearman {spearman:.3f} on the "
+        or f"exact values sum to {about}, Spearman {spearman:.3f} on the "
         f"sample, {agreement:.0%} of the top {k} in common",
     )
 
@@ -188,6 +200,22 @@ def _ratio(exact: float, estimated: float) -> float:
     if estimated > 0:
         return exact / estimated
     return 1.0 if exact == 0 else np.inf
+
+
+def _ratio_error(
+    a: Floats, b: Floats, noise: Floats, weight: Floats, n_top: int, ratio: float
+) -> float:
+    """Standard error of the ratio of two totals: all of the top, a sample of the others.
+
+    The residuals of a sample hold what was drawn and the noise of what was measured (the ratio
+    estimator of survey sampling); of the top, which is there whole, only the noise counts.
+    """
+    if not (weight @ a > 0 and np.isfinite(ratio)):
+        return 0.0
+    n = len(a) - n_top
+    own = (b - ratio * a)[n_top:]
+    of_sample = n / (n - 1) * float((weight[n_top:] * own) @ (weight[n_top:] * own)) if n > 1 else 0
+    return float(np.sqrt(noise[:n_top] @ noise[:n_top] + of_sample) / (weight @ a))
 
 
 def _difference(estimated: Floats, exact: Floats) -> float:

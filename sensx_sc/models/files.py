@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import sys
 import warnings
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -117,7 +118,7 @@ def load_exported(path: Path) -> tuple[nn.Module, Described, int | None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what torch tells of its own parts
         program = torch.export.load(path, extra_files=extra)
-        module = program.module()
+        module = _sent_as(path.read_bytes(), program.module())
     inputs = program.graph_signature.user_inputs
     shapes = {node.name: node.meta["val"].shape for node in program.graph.nodes
               if node.op == "placeholder"}  # fmt: skip
@@ -127,6 +128,22 @@ def load_exported(path: Path) -> tuple[nn.Module, Described, int | None]:
     rows = shapes[inputs[0]][0]
     told = read_description(json.loads(extra[_EXTRA])) if extra[_EXTRA] else Described()
     return module, told, rows if isinstance(rows, int) else None
+
+
+def _sent_as(archive: bytes, module: nn.Module) -> nn.Module:
+    """A module that goes to other processes as the archive it is from: its graph cannot."""
+    own: Any = type(module)  # a graph has a class of its own
+    own.__reduce__ = lambda _: (_from_archive, (archive,))
+    return module
+
+
+def _from_archive(archive: bytes) -> nn.Module:
+    """The module of an archive that has been checked."""
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _sent_as(archive, torch.export.load(io.BytesIO(archive)).module())
 
 
 def _refuse_pickles(path: Path) -> None:

@@ -59,6 +59,10 @@ class TorchModel:
         self.dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.float64)
         self._copies: dict[torch.dtype, nn.Module] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Copies are made again where they are needed.
+        return self.__dict__ | {"_copies": {}}
+
     def device(self, dtype: torch.dtype) -> torch.device:
         return that_holds(dtype, self._device)
 

@@ -32,7 +32,8 @@ def mask(
     image
         What was explained: an image, images or tiles.
     result
-        What :func:`sensx_sc.im.sensx` returned, or one of its variables.
+        What :func:`sensx_sc.im.sensx` returned, or one of its variables, or a map of your own,
+        whose whole numbers are ranks, and of which else the largest values are taken.
     top_k
         How many features; with values (channels apart), a pixel is shown if any of its is.
     name
@@ -65,7 +66,7 @@ def mask(
     """
     values = pick_map(result, name, obs=obs, tile=tile)
     found = top_features(
-        np.asarray(values.data, dtype=np.float64), top_k, ranked=name.startswith("rank")
+        np.asarray(values.data, dtype=np.float64), top_k, ranked=_ranked(result, name)
     )
     top = np.asarray(found.any(axis=0)) if found.ndim == 3 else found
     if not 0 <= dim <= 1:
@@ -81,6 +82,16 @@ def mask(
     axes.set_title(f"top {top_k:,}", fontsize=10)
     bare(axes)
     return axes
+
+
+def _ranked(result: xr.Dataset | xr.DataArray, name: str) -> bool:
+    """Whether the map holds ranks: those of a result do if they are called so."""
+    import xarray as xr
+
+    if isinstance(result, xr.Dataset):
+        return name.startswith("rank")
+    whole = np.issubdtype(result.dtype, np.integer)
+    return bool(whole) or str(result.name).startswith("rank")
 
 
 def top_features(values: np.ndarray, top_k: int, *, ranked: bool) -> np.ndarray:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,29 @@ def active_client() -> Any:
         return distributed.default_client()
     except ValueError:
         return None
+
+
+@contextmanager
+def local_client(n_workers: int, **how: Any) -> Iterator[Any]:
+    """A Dask client of so many processes of this machine, one thread each, for a while.
+
+    Parameters
+    ----------
+    how
+        Passed to :class:`distributed.LocalCluster`.
+    """
+    from distributed import Client, LocalCluster
+
+    class Local(LocalCluster):  # type: ignore[misc,unused-ignore]
+        def _update_worker_status(self, op: str, msg: Any) -> None:
+            # A worker that died may be told to be gone twice; the second time, distributed's
+            # watcher would end with a KeyError that closing the cluster raises again.
+            with suppress(KeyError):
+                super()._update_worker_status(op, msg)
+
+    how = {"threads_per_worker": 1, "dashboard_address": ":0"} | how
+    with Local(n_workers=n_workers, **how) as cluster, Client(cluster) as client:
+        yield client
 
 
 def on_workers(

@@ -25,6 +25,7 @@ _STABILITY = ("n_walks", "reliability", "overlap", "settled")
 _AUDIT: dict[str, Any] = {
     "passed": False,
     "ratio": np.nan,
+    "ratio_se": np.nan,
     "spearman": np.nan,
     "top_k_agreement": np.nan,
     "missed_at_most": -1,

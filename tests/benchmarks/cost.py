@@ -78,7 +78,13 @@ def table(path: str | None = None) -> list[Row]:
     genes, cells = of_genes(), of_cells()
     if path:
         plot(genes, cells, path)
+    points = [
+        (f"time, {size} {what} / {sizes[0]}", f"{took / times[0]:.3g}")
+        for what, sizes, times in (("genes", GENES, genes), ("cells", CELLS, cells))
+        for size, took in zip(sizes, times, strict=True)
+    ]
     return [
+        *points,
         ("exponent of the time in genes, 1k to 30k", f"{exponent(GENES, genes):.2f}"),
         ("exponent of the time in cells, 1 to 1000", f"{exponent(CELLS, cells):.2f}"),
     ]

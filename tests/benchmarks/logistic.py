@@ -45,7 +45,7 @@ def table(n_genes: int = 6000, n_classes: int = 90) -> list[Row]:
     sweep = seconds(lambda: case.sweep(stem, 50, 100), 2)
     dense_sweep = seconds(lambda: case.sweep(dense, 5, 100), 1) * 10
     return [
-        (f"logistic, {n_genes} x {n_classes}: evaluated by", stem.name),
+        (f"{n_genes} genes x {n_classes} classes: evaluated by", stem.name),
         ("dense / stem, one walk", f"{dense_walk / a_walk:.0f}"),
         ("dense / stem, calibration", f"{dense_sweep / sweep:.0f}"),
         ("walks a second", f"{1 / a_walk:.0f}"),

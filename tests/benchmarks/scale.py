@@ -2,7 +2,8 @@
 
 Run by hand: ``python tests/benchmarks/scale.py atlas|workers|storing [--cells N] ...``. ``atlas``
 makes a sparse matrix of 200,000 x 20,000 in a folder (about 1.6 GB), explains 2,000 of its cells in
-a process of its own and prints its peak memory; the folder is removed.
+a process of its own and prints its peak memory; the folder is removed. With ``--out
+docs/benchmarks.csv`` figures are also written to the file that the page about benchmarks reads.
 """
 
 from __future__ import annotations
@@ -17,14 +18,17 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import anndata as ad
 import numpy as np
 import torch
 import zarr
+from kept import keep
 from torch import nn
 
 import sensx_sc as sx
+from sensx_sc.scale.cluster import local_client
 
 N_OBS, N_VARS, PER_CELL = 200_000, 20_000, 1000
 _TOGETHER = 5000
@@ -92,9 +96,18 @@ def atlas(options: argparse.Namespace) -> None:
         done = subprocess.run(words, capture_output=True, text=True)
         say(done.stderr[-1500:])
         done.check_returncode()
-        say(done.stdout.splitlines()[-1])
+        told = done.stdout.splitlines()[-1]
+        say(told)
+        if options.out is not None:
+            keep(options.out, "scale_atlas", atlas_rows(options, json.loads(told)))
     finally:
         shutil.rmtree(folder)
+
+
+def atlas_rows(options: argparse.Namespace, told: dict[str, Any]) -> list[tuple[str, str]]:
+    what = f"{told['cells']} of {options.obs} x {options.vars} cells, {told['walks']} walks"
+    return [(f"{what}: seconds", str(told["seconds"])),
+            (f"{what}: peak memory, GiB", str(told["peak_GiB"]))]  # fmt: skip
 
 
 def explain(options: argparse.Namespace) -> None:
@@ -137,8 +150,6 @@ def _cells(n_obs: int, n_vars: int) -> ad.AnnData:
 
 def workers(options: argparse.Namespace) -> None:
     """Throughput of two workers relative to one, one thread each."""
-    from distributed import Client, LocalCluster
-
     adata, model = _cells(options.cells, 2000), BlackBox(2000).eval()
     how = {"lower": 0, "upper": 1, "n_walks": options.walks, "n_samples": 100,
            "deltas": [0.1, 0.5, 1], "chunk_size": 1, "progress": False, "copy": True,
@@ -146,16 +157,16 @@ def workers(options: argparse.Namespace) -> None:
     seconds: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(options.repeat):
         for n in (1, 2):
-            with (
-                LocalCluster(n_workers=n, threads_per_worker=1, dashboard_address=":0") as cluster,
-                Client(cluster),
-            ):
+            with local_client(n):
                 sx.tl.sensx(adata[:n].copy(), model, **how)  # workers load torch
                 started = time.perf_counter()
                 sx.tl.sensx(adata, model, **how)
                 seconds[n].append(time.perf_counter() - started)
     best = {n: min(found) for n, found in seconds.items()}
     say(json.dumps({"seconds": best, "throughput": round(best[1] / best[2], 2)}))
+    if options.out is not None:
+        rows = [("two Dask workers / one, throughput", f"{best[1] / best[2]:.2f}")]
+        keep(options.out, "scale_workers", rows)
 
 
 def storing(options: argparse.Namespace) -> None:
@@ -176,6 +187,11 @@ def storing(options: argparse.Namespace) -> None:
     best = {name: min(found) for name, found in seconds.items()}
     over = {name: round(100 * (best[name] / best["memory"] - 1), 1) for name in ("store", "top")}
     say(json.dumps({"seconds": best, "overhead_percent": over}))
+    if options.out is not None:
+        names = {"memory": "in memory", "store": "into a store", "top": "into a store, top:500"}
+        what = f"{options.cells} cells of {N_VARS} genes, {options.walks} walks"
+        rows = [(f"{what}: seconds, {names[n]}", f"{best[n]:.1f}") for n in best]
+        keep(options.out, "scale_storing", rows)
 
 
 if __name__ == "__main__":
@@ -188,6 +204,7 @@ if __name__ == "__main__":
     parser.add_argument("--walks", type=int, default=20)
     parser.add_argument("--keep", default="top:500")
     parser.add_argument("--repeat", type=int, default=2)
+    parser.add_argument("--out", type=Path, help="CSV to write the figures to as well")
     asked = parser.parse_args()
     asked.cells = (
         asked.cells or {"atlas": 2000, "explain": 2000, "workers": 24, "storing": 40}[asked.what]

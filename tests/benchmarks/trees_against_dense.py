@@ -134,9 +134,12 @@ def table(
         ]
         rows += [
             (f"delta {delta}: walks a second", f"{1 / kernel:.0f}"),
-            ("  with drawing them", f"{1 / a_walk:.0f}"),
-            ("  dense / trees, one walk", f"{dense_walk / kernel:.0f}"),
-            (f"  dense / trees, calibration and {N_WALKS} walks", f"{a_cell[0] / a_cell[1]:.0f}"),
+            (f"delta {delta}: walks a second, with drawing them", f"{1 / a_walk:.0f}"),
+            (f"delta {delta}: dense / trees, one walk", f"{dense_walk / kernel:.0f}"),
+            (
+                f"delta {delta}: dense / trees, calibration and {N_WALKS} walks",
+                f"{a_cell[0] / a_cell[1]:.0f}",
+            ),
         ]
     rows.append(("equal to dense evaluation to the last bit", str(same)))
     return rows

@@ -52,7 +52,7 @@ def table(dtype: str = "float32") -> list[Row]:
     needed = max(20, 600 * float(np.median(variance[1][moved] / variance[0][moved])))
     cell, dense_cell = sweep + 600 * a_walk, dense_sweep + 600 * dense_walk
     return [
-        (f"{dtype}: genes expressed, delta*", f"{(case.x > 0).sum()}, {case.delta_star:.3f}"),
+        ("genes expressed, delta*", f"{(case.x > 0).sum()}, {case.delta_star:.3f}"),
         (f"walks a second (the paper's A100: {PAPER_WALKS_A_SECOND})", f"{1 / a_walk:.0f}"),
         ("dense / stem, one walk", f"{dense_walk / a_walk:.0f}"),
         ("stem / head alone, one walk", f"{a_walk / only_head:.2f}"),

@@ -252,3 +252,28 @@ def test_delta_star_refined_to_the_continuous_transition() -> None:
     assert abs(r.delta_star[0] - exact) < 4 * 0.0023 + 1e-3
     assert r.bracket[0, 1] - r.bracket[0, 0] <= 1e-3
     assert r.bracket[0, 0] == r.delta_star[0]
+
+
+def test_enough_samples_find_the_scale_of_the_population() -> None:
+    """Appendix A.10: with n_s >= 2 log(4 |grid| / alpha) / (gamma f_min)^2 samples delta* is that
+    of the population in 1 - alpha of the runs. The bound is wide: none of four may differ, while
+    of runs with 50 samples some do."""
+    n, scale, grid, tau, alpha = 50, 0.15, np.array([0.1, 0.2, 0.4, 0.6, 0.8, 1.0]), 0.08, 0.05
+    level = np.array([0.01, 0.99])
+    furthest = grid[:, None] * level ** (1 / n)  # quantiles of the largest of n uniform steps
+    q = np.exp(-furthest / scale)
+    density = n * level / furthest / (q / scale)  # of q, there
+    exact = criterion(q[:, 1], q[:, 0])
+    gap = np.abs(exact[:-1] - tau).min()
+    enough = int(np.ceil(2 * np.log(4 * len(grid) / alpha) / (gap * density.min()) ** 2))
+    wanted = grid[np.flatnonzero(exact < tau)[0]]
+
+    def found(n_samples: int, runs: int) -> np.ndarray:
+        return explain(
+            np.zeros((runs, n)), lambda z: np.exp(-z.max(axis=1) / scale), lower=0, upper=1,
+            deltas=grid, tau=tau, n_samples=n_samples, n_walks=1, design="uniform",
+        ).delta_star  # fmt: skip
+
+    assert enough == 148_019
+    assert (found(enough, 4) == wanted).all()
+    assert (found(50, 60) != wanted).any()

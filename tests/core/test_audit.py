@@ -76,6 +76,35 @@ def test_at_half_the_domain_the_top_decides() -> None:
     assert found.message.endswith("of the top 50 in common")
 
 
+@pytest.mark.parametrize(("error", "noise"), [(0.4, 0.0), (0.0, 0.4), (0.2, 0.3)])
+def test_the_ratio_has_a_standard_error(error: float, noise: float) -> None:
+    """Its spread over other samples, and other noise, of the same values is what it says."""
+    truth, estimated, _, se = made(error, 1.0, noise, n=5000)
+    total, rng = truth.sum() / estimated.sum(), np.random.default_rng(0)
+    found = []
+    for seed in range(300):
+        exact = truth + se * rng.standard_normal(5000)  # unbiased, as exact values are
+        found.append(audited(estimated, exact, se, n_top=10, n_sampled=60, seed=seed))
+    off = np.array([(one.ratio - total) / one.ratio_se for one in found])
+    assert np.std(off) == pytest.approx(1, abs=0.12)
+    assert abs(np.mean(off)) < 0.2
+
+
+def test_a_ratio_that_chance_may_explain_is_told_from_one_that_it_may_not() -> None:
+    _, estimated, exact, se = made(0.4, 1.0, 0.4, n=5000)
+    verdicts = [
+        audited(estimated * 1.1, exact, se, n_top=10, n_sampled=30, k=5, seed=seed)
+        for seed in range(30)
+    ]
+    outside = [one for one in verdicts if not 0.9 <= one.ratio <= 1.1]
+    assert outside
+    assert not any(one.passed for one in outside)
+    for one in outside:
+        near = 0.9 - 1.645 * one.ratio_se <= one.ratio <= 1.1 + 1.645 * one.ratio_se
+        assert ("more audited features may clear them" in one.message) is near
+    assert f"(standard error {outside[0].ratio_se:.2g})" in outside[0].message
+
+
 def test_each_limit_has_its_sentence() -> None:
     _, estimated, exact, se = made(0.0, 1.2, 0.0)
     assert audited(estimated, exact, se).message == "exact values sum to 0.833 of the estimate"

@@ -10,13 +10,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import pytest
 import torch
 
 import sensx_sc as sx
+from sensx_sc.evaluators.choose import choose_evaluator
 from sensx_sc.models import as_model
 from sensx_sc.models.described import read_description
+from sensx_sc.models.qoi import make_response
 
 MADE = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "model_files.py")))
 ROWS = torch.linspace(-1, 3, 7 * 20).reshape(7, 20)
@@ -66,6 +69,25 @@ def test_cells_are_explained_from_a_file(form: str, folder: Path) -> None:
     np.testing.assert_allclose(
         found.layers["sensx"], expected.layers["sensx"], rtol=1e-3, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("form", ["safetensors", "pt2", "pt2 fixed"])
+def test_it_goes_to_workers(form: str, folder: Path) -> None:
+    """As Dask sends it, also from a worker on, and after rows of several types were asked for."""
+    model = as_model(path_of(form, folder), device="cpu")
+    expected = [model.outputs(ROWS.to(dtype)) for dtype in model.dtypes]
+    evaluator, _ = choose_evaluator(
+        make_response(model, "probability"), np.dtype("float64"), 100, ROWS.double().numpy()
+    )
+    at = evaluator.at(ROWS.double().numpy(), np.zeros(len(ROWS), dtype=np.int64))
+    for _ in range(2):
+        sent = [cloudpickle.dumps(x) for x in (model, evaluator)]
+        model, evaluator = (pickle.loads(x) for x in sent)  # noqa: S301
+        for rows in expected:
+            torch.testing.assert_close(model.outputs(ROWS.to(rows.dtype)), rows, rtol=0, atol=0)
+        again = evaluator.at(ROWS.double().numpy(), np.zeros(len(ROWS), dtype=np.int64))
+        np.testing.assert_array_equal(again, at)
+    assert model.output_names == MADE.CLASSES
 
 
 def test_what_the_caller_says_comes_first(folder: Path) -> None:

@@ -90,6 +90,18 @@ def test_mask(tiles: Any, found: xr.Dataset) -> None:
     assert ax.get_title() == "top 1"
 
 
+def test_a_map_of_values_is_not_taken_for_ranks() -> None:
+    rng = np.random.default_rng(0)
+    image = sx.im.from_array(rng.integers(1, 200, (6, 6, 3), dtype=np.uint8))
+    values = image.isel(c=0, drop=True).copy(data=rng.permutation(36).reshape(6, 6) / 36)
+    order = (-values.values).ravel().argsort().argsort().reshape(6, 6) + 1
+    ranks = values.copy(data=order.astype(np.int32))
+    for result in (values, values.rename("value"), ranks, ranks.astype(float).rename("rank")):
+        ax = sx.pl.mask(image, result, top_k=5)
+        kept = (np.asarray(ax.images[0].get_array()) == as_picture(image)).all(axis=2)
+        np.testing.assert_array_equal(kept, order <= 5)
+
+
 def test_top_features() -> None:
     values = np.array([[0.1, -5.0], [np.nan, 2.0]])
     assert top_features(values, 2, ranked=False).tolist() == [[False, True], [False, True]]

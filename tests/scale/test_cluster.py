@@ -14,17 +14,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from distributed import Client, LocalCluster
 from torch import nn
 
 import sensx_sc as sx
-from sensx_sc.scale.cluster import active_client
+from sensx_sc.scale.cluster import active_client, local_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from anndata import AnnData
+    from distributed import Client
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 
@@ -55,13 +55,7 @@ def slow(seconds: float) -> nn.Module:
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
-    with (
-        LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0",
-            silence_logs=50,
-        ) as cluster,
-        Client(cluster) as client,
-    ):  # fmt: skip
+    with local_client(2, silence_logs=50) as client:
         yield client
 
 
@@ -226,6 +220,15 @@ def test_an_error_comes_back(adata: AnnData, client: Client) -> None:
 
     with pytest.raises(ArithmeticError, match="cannot take so many"):
         sx.tl.sensx(adata, Ill().eval(), on_error="raise", **HOW)
+
+
+def test_a_worker_that_is_gone_twice_does_not_keep_a_cluster_from_closing() -> None:
+    """As distributed has it now and then where workers die."""
+    with local_client(1, silence_logs=50) as mine:
+        cluster = mine.cluster
+        cluster._update_worker_status("remove", "tcp://127.0.0.1:1")
+        assert mine.submit(abs, -3).result() == 3
+    assert cluster.status.name == "closed"
 
 
 def test_without_a_client_there_is_none() -> None:

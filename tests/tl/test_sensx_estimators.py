@@ -40,7 +40,13 @@ def test_an_audit_says_how_far_gradients_hold(
         sx.tl.sensx(adata, net, estimator="gradient", **how)
     table = adata.uns["sensx"]["cells"]
     assert set(table["estimator"]) == {"gradient"}
-    assert {"audit_passed", "audit_ratio", "audit_spearman", "audit_message"} <= set(table.columns)
+    assert {
+        "audit_passed",
+        "audit_ratio",
+        "audit_ratio_se",
+        "audit_spearman",
+        "audit_message",
+    } <= set(table.columns)
     said = "are not borne out by exact walks" in caplog.text
     assert said == (not table["audit_passed"].all())
     assert "gradients screen all features" in caplog.text
