@@ -181,3 +181,10 @@ def test_a_group_that_cannot_move_has_no_size() -> None:
     assert "groups have 1 to 2 features" in str(
         why_not_comparable(groups, np.zeros((3, 6)), np.zeros(6), upper)
     )
+
+
+def test_sizes_are_comparable_by_density_where_steps_go_one_way() -> None:
+    groups = make_groups([0, 1, 1, 1], 4, norm="density")
+    at_bound, inside = np.zeros((3, 4)), np.full((3, 4), 0.5)
+    assert why_not_comparable(groups, at_bound, np.zeros(4), np.ones(4)) is None
+    assert "can move both ways" in str(why_not_comparable(groups, inside, np.zeros(4), np.ones(4)))
