@@ -14,6 +14,7 @@ from sensx_sc.core.calibration import (
     calibrate,
     criterion,
     delta_grid,
+    extension,
     make_envelope,
     order_statistics,
 )
@@ -334,3 +335,12 @@ def test_refinement_ends_where_no_number_is_between() -> None:
     low, high = found.bracket
     assert 0.4 <= low < high <= 0.6
     assert high == np.nextafter(low, 1)
+
+
+def test_an_extension_ascends_to_the_grid_by_its_first_ratio() -> None:
+    grid, _ = delta_grid("auto")
+    ratio = grid[1] / grid[0]
+    first, second = extension(grid, 0), extension(grid, 1)
+    for upper, lower in ((grid, first), (first, second)):
+        whole = np.concatenate([lower, upper[:2]])
+        np.testing.assert_allclose(whole[1:] / whole[:-1], ratio)

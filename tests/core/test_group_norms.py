@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy.integrate import dblquad
 
-from sensx_sc.core import explain
-from sensx_sc.core.group_norms import l2_factor, step_lengths, summed
+from sensx_sc.core import explain, make_groups
+from sensx_sc.core.group_norms import l2_factor, step_lengths, summed, why_not_comparable
 
 
 def test_sums_over_groups() -> None:
@@ -171,3 +171,20 @@ def test_products_over_groups_in_closed_form() -> None:
         assert r.shapley[0, g] == pytest.approx(drift, abs=4 * r.change_se[0, g] + 0.02)
     # Endpoints of a block are a hypercube, so that q(e) has little noise.
     assert r.shapley.sum() == pytest.approx(own.prod() - end.prod(), abs=0.05)
+
+
+def test_a_group_that_cannot_move_has_no_size() -> None:
+    groups = make_groups([0, 0, 1, 1, 2, 2], 6)
+    upper = np.array([0.0, 0.0, 1.0, 1.0, 1.0, 1.0])  # the first group is constant
+    assert why_not_comparable(groups, np.zeros((3, 6)), np.zeros(6), upper) is None
+    upper[5] = 0.0
+    assert "groups have 1 to 2 features" in str(
+        why_not_comparable(groups, np.zeros((3, 6)), np.zeros(6), upper)
+    )
+
+
+def test_sizes_are_comparable_by_density_where_steps_go_one_way() -> None:
+    groups = make_groups([0, 1, 1, 1], 4, norm="density")
+    at_bound, inside = np.zeros((3, 4)), np.full((3, 4), 0.5)
+    assert why_not_comparable(groups, at_bound, np.zeros(4), np.ones(4)) is None
+    assert "can move both ways" in str(why_not_comparable(groups, inside, np.zeros(4), np.ones(4)))
