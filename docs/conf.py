@@ -59,3 +59,9 @@ html_theme_options = {"show_toc_level": 2, "home_page_in_toc": True}
 html_static_path = ["_static"]
 html_css_files = ["tables.css"]
 html_copy_source = False
+
+
+def setup(app: object) -> None:
+    """Read pages again whose numbers are in files, also where the pages have not changed."""
+    pages = ["benchmarks", "reproduction"]
+    app.connect("env-get-outdated", lambda *_: pages)  # type: ignore[attr-defined]
