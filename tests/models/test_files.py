@@ -40,6 +40,8 @@ def path_of(form: str, folder: Path) -> str:
         MADE.write_safetensors(folder / "w.safetensors", AS_TEXT)
         return f"{folder}/w.safetensors+test_nets_in_files:make"
     if form.startswith("pt2"):
+        if tuple(map(int, torch.__version__.split(".")[:2])) < (2, 8):
+            pytest.skip("archives that hold no pickle are written by torch 2.8 and newer")
         MADE.write_exported(folder / "m.pt2", batch=4 if "fixed" in form else None, told=NAMES)
         return str(folder / "m.pt2")
     MADE.write_onnx(folder / "m.onnx", rows=4 if "fixed" in form else "batch", metadata=AS_TEXT)
