@@ -143,7 +143,7 @@ def test_wrong_files_are_refused(what: str, folder: Path) -> None:
 
 def test_pickled_parts_of_an_archive_are_never_read(folder: Path) -> None:
     """Also where torch itself would unpickle them."""
-    MADE.write_exported(folder / "m.pt2")
+    path_of("pt2", folder)
     with zipfile.ZipFile(folder / "m.pt2") as whole, zipfile.ZipFile("ill.pt2", "w") as ill:
         for name in whole.namelist():
             content = whole.read(name)
