@@ -183,6 +183,7 @@ def tissue() -> list[Row]:
 
     def truth() -> tuple[str, bool]:
         table = full("truth").query("gene == 'LUM1' and status != 'insensitive'")["auroc_lumen"]
+        table = table.dropna()  # spots without a lumen
         return f"AUROC of planted lumina {band(table)}", bool(table.min() > 0.5)
 
     def brain() -> tuple[str, bool]:
