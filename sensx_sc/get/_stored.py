@@ -111,7 +111,7 @@ def check_names(
 
 def quoted(names: Iterable[Any], most: int = 12) -> str:
     """Return names for a message: quoted, comma separated, at most ``most`` of them."""
-    names = list(names)
+    names = [name for name in names if name is not None]  # X, among anndata 0.13's layers
     shown = ", ".join(repr(str(name)) for name in names[:most])
     more = f", ... ({len(names) - most} more)" if len(names) > most else ""
     return shown + more if names else "(none)"

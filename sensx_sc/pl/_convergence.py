@@ -109,7 +109,7 @@ def convergence_table(
     if together:
         table = table.assign(group="all cells" if groups is None else ", ".join(which))
     by = table.groupby(["group", "n_walks"], sort=True)[list(CURVES)]
-    found = by.mean().join(by.std(), rsuffix="_std").reset_index()
+    found = by.mean().join(by.std().add_suffix("_std")).reset_index()
     found["n_cells"] = found["group"].map(table.groupby("group")["cell"].nunique())
     order = found["group"].map({name: i for i, name in enumerate(which)}).fillna(0)
     return found.iloc[np.lexsort((found["n_walks"], order))].reset_index(drop=True)

@@ -74,7 +74,8 @@ def spatial(
     missing = table["color"].isna()
     _spots(axes, table[missing], facecolors=MISSING, label=f"no value ({missing.sum()})")
     there = table[~missing]
-    if table["color"].dtype == object:
+    named = not pd.api.types.is_numeric_dtype(table["color"])  # pandas 3 has a type of text
+    if named:
         names = sorted(there["color"].unique())
         palette = STATUS_COLOURS if color == "status" else group_colours(names)
         for name in names:
@@ -87,7 +88,7 @@ def spatial(
         signed = color in SIGNED
         drawn = _spots(axes, there, array=values, cmap="RdBu_r" if signed else "viridis", norm=norm)
         colour_bar(axes, drawn, _label(color, result))
-    if missing.any() or table["color"].dtype == object:
+    if missing.any() or named:
         axes.legend(
             handles=_handles(axes), loc="upper center", bbox_to_anchor=(0.5, 0.0), frameon=False,
             fontsize=8, ncols=3,

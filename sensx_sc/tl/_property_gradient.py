@@ -289,7 +289,7 @@ def _counts(adata: AnnData, layer: str | None) -> Rows | None:
     if layer is None:
         return None
     if layer not in adata.layers:
-        there = ", ".join(map(repr, adata.layers)) or "none"
+        there = ", ".join(repr(name) for name in adata.layers if name is not None) or "none"
         msg = (
             f"`counts` {layer!r} is not in adata.layers; there are: {there}. Pass counts=None to "
             "edit expm1 of what the model reads."

@@ -39,10 +39,15 @@ def one_logit() -> nn.Module:
     return nn.Linear(20, 1).eval()
 
 
+def layers_of(adata: AnnData) -> list[str]:
+    """Names of the layers; anndata 0.13 has X among them, as None."""
+    return [name for name in adata.layers if name is not None]
+
+
 def test_everything_is_written(adata: AnnData) -> None:
     assert sx.tl.local_sensitivity(adata, curved) is None
     x = adata.X.toarray()
-    assert list(adata.layers) == ["counts", *LAYERS]
+    assert layers_of(adata) == ["counts", *LAYERS]
     np.testing.assert_allclose(adata.layers[KEY], slope_of_curved(x), atol=1e-5)
     curvature = adata.layers[f"{KEY}_curvature"]
     np.testing.assert_allclose(curvature[:, 0], 0.2, atol=1e-4)
@@ -224,7 +229,7 @@ def test_files_keep_everything(adata: AnnData, tmp_path: Path) -> None:
 def test_sage_keeps_what_it_has(adata: AnnData) -> None:
     sx.tl.local_sensitivity(adata, curved)
     sx.tl.local_sensitivity(adata, curved, method="sage", kappa=0.8)
-    assert list(adata.layers) == ["counts", KEY, f"{KEY}_bandwidth"]  # nothing stale is left
+    assert layers_of(adata) == ["counts", KEY, f"{KEY}_bandwidth"]  # nothing stale is left
     params = adata.uns[KEY]["params"]
     assert (params["method"], params["radius"], params["kappa"]) == ("sage", 0.3, 0.8)
     np.testing.assert_allclose(adata.layers[KEY][:, 1:], np.tile(WEIGHTS[1:], (60, 1)), atol=1e-5)
@@ -232,8 +237,8 @@ def test_sage_keeps_what_it_has(adata: AnnData) -> None:
 
 def test_a_copy(adata: AnnData) -> None:
     found = sx.tl.local_sensitivity(adata, curved, copy=True, statistics=("slope",))
-    assert list(adata.layers) == ["counts"]
-    assert list(found.layers) == ["counts", KEY]
+    assert layers_of(adata) == ["counts"]
+    assert layers_of(found) == ["counts", KEY]
 
 
 def test_a_scale_from_var(adata: AnnData) -> None:
