@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ import pytest
 import torch
 
 import sensx_sc as sx
+from sensx_sc.logger import logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,10 +70,15 @@ def adata() -> AnnData:
 
 @pytest.fixture(autouse=True)
 def _clean_state() -> Iterator[None]:
-    """Start from default settings without progress bars; leave no figure open."""
+    """Start from default settings, without progress bars; leave no figure open and no one silent.
+
+    Pages that tests run may silence the package.
+    """
     sx.settings.reset()
     sx.settings.progress = False
+    logger.setLevel(logging.INFO)
     yield
     sx.settings.reset()
+    logger.setLevel(logging.INFO)
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
