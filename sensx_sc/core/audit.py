@@ -149,7 +149,8 @@ def audit(estimated: Floats, exact: Floats, se: Floats, top: Ints, sampled: Ints
     weight = np.concatenate([np.ones(len(top)), np.full(len(sampled), stands_for)])
     ratio = _ratio(float(weight @ b), float(weight @ a))
     ratio_se = _ratio_error(a, b, se[at], weight, len(top), ratio)
-    near = RATIO[0] - _SIGMAS * ratio_se <= ratio <= RATIO[1] + _SIGMAS * ratio_se
+    fits = RATIO[0] <= ratio <= RATIO[1]
+    may_fit = RATIO[0] - _SIGMAS * ratio_se <= ratio <= RATIO[1] + _SIGMAS * ratio_se
     about = f"{ratio:.3g} of the estimate"
     if ratio_se > _SHOWN:
         about = f"{ratio:.3g} (standard error {ratio_se:.2g}) of the estimate"
@@ -159,8 +160,8 @@ def audit(estimated: Floats, exact: Floats, se: Floats, top: Ints, sampled: Ints
     failures = [
         sentence
         for fine, sentence in (
-            (RATIO[0] <= ratio <= RATIO[1], f"exact values sum to {about}"),
-            (RATIO[0] <= ratio <= RATIO[1] or not near, "more audited features may clear them"),
+            (fits, f"exact values sum to {about}"),
+            (fits or not may_fit, "more audited features may clear them"),
             (ranked, f"Spearman {spearman:.3f} on the sample"),
             (placed, f"{agreement:.0%} of the top {k} in common"),
             ((ranked or clear) and (placed or clear_top), "more walks may tell them from noise"),
