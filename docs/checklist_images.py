@@ -193,7 +193,15 @@ def tissue() -> list[Row]:
             f"genes with r {band(r)}"
         )
         if r.max() < 0.3:
-            here += ": nothing to explain"
+            here += ": of the tissue there is nothing to explain"
+        near = read("spatial/results/brain_tests").assign(
+            near=lambda t: t["grid_p_uniform"] < 0.025
+        )
+        shares = near.groupby("model", sort=False)["near"].agg(["sum", "size"])
+        found = ", ".join(
+            f"{row['sum']} of {row['size']} ({name})" for name, row in shares.iterrows()
+        )
+        here += f"; maps whose top lies near the lines between sub-spots: {found}"
         return here, True
 
     return [
