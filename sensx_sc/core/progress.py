@@ -31,16 +31,19 @@ class Progress:
     def advance(self, evaluations: int) -> None:
         """So many more evaluations are made."""
         if self._bar is not None:
-            # What is done a second time, after a failure, is not counted beyond the end.
-            left = self._bar.total - self._bar.n
-            self._bar.update(min(evaluations / self._evaluations, left))
+            self._bar.update(self._within(evaluations / self._evaluations))
 
     def found(self, inputs: int) -> None:
         """So many more inputs had been done before: they say nothing of the time that is left."""
         if self._bar is not None:
-            self._bar.initial += inputs
-            self._bar.n += inputs
+            counted = self._within(inputs)
+            self._bar.initial += counted
+            self._bar.n += counted
             self._bar.refresh()
+
+    def _within(self, inputs: float) -> float:
+        """What is done a second time, after a failure, is not counted beyond the end."""
+        return min(inputs, self._bar.total - self._bar.n)
 
 
 @contextlib.contextmanager

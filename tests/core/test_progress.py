@@ -31,6 +31,8 @@ def test_what_was_found_is_no_part_of_the_rate() -> None:
         assert (bar.n, bar.initial) == (7, 6)
         told = bar.format_dict
         assert told["n"] - told["initial"] == 1
+        shown.found(9)  # nor is what is found beyond the end
+        assert (bar.n, bar.initial) == (10, 9)
 
 
 @pytest.mark.parametrize(("show", "setting"), [(False, True), (None, False)])
