@@ -10,6 +10,7 @@ from sensx_sc.settings import settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_ROUNDING = 1e-6  # of the sum of parts of inputs
 _FORMAT = "{l_bar}{bar}| {n:.1f}/{total} {unit}s [{elapsed}<{remaining}, {rate_fmt}]"
 
 
@@ -42,8 +43,9 @@ class Progress:
             self._bar.refresh()
 
     def _within(self, inputs: float) -> float:
-        """What is done a second time, after a failure, is not counted beyond the end."""
-        return min(inputs, self._bar.total - self._bar.n)
+        """So many, but for rounding and for what is done again: the bar ends at its end."""
+        left: float = self._bar.total - self._bar.n
+        return left if inputs > left - _ROUNDING else inputs
 
 
 @contextlib.contextmanager
