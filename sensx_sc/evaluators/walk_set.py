@@ -87,12 +87,12 @@ class WalkSet:
         if np.array_equal(features, np.arange(len(self.free))):
             return self
         number = self.numbers(features)
-        order = number[self.order]
+        met = (number >= 0)[self.order]
         return replace(
             self,
             free=self.free[features],
             endpoint=self.endpoint[:, features],
-            order=order[order >= 0].reshape(len(order), -1),
+            order=number[self.order[met]].reshape(len(met), -1),
             member=None if self.member is None else number[self.member[features]],
         )
 
