@@ -10,6 +10,7 @@ from sensx_sc.settings import settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_ROUNDING = 1e-6  # of the sum of parts of inputs
 _FORMAT = "{l_bar}{bar}| {n:.1f}/{total} {unit}s [{elapsed}<{remaining}, {rate_fmt}]"
 
 
@@ -31,16 +32,20 @@ class Progress:
     def advance(self, evaluations: int) -> None:
         """So many more evaluations are made."""
         if self._bar is not None:
-            # What is done a second time, after a failure, is not counted beyond the end.
-            left = self._bar.total - self._bar.n
-            self._bar.update(min(evaluations / self._evaluations, left))
+            self._bar.update(self._within(evaluations / self._evaluations))
 
     def found(self, inputs: int) -> None:
         """So many more inputs had been done before: they say nothing of the time that is left."""
         if self._bar is not None:
-            self._bar.initial += inputs
-            self._bar.n += inputs
+            counted = self._within(inputs)
+            self._bar.initial += counted
+            self._bar.n += counted
             self._bar.refresh()
+
+    def _within(self, inputs: float) -> float:
+        """So many, but for rounding and for what is done again: the bar ends at its end."""
+        left: float = self._bar.total - self._bar.n
+        return left if inputs > left - _ROUNDING else inputs
 
 
 @contextlib.contextmanager

@@ -173,9 +173,7 @@ def blocks(
     The results of each block; with a store without its large arrays, which are there.
     """
     shown = progress or Progress()
-    parts = _parts(job, together, store)
-    if shard is not None:
-        parts = [part for i, part in enumerate(parts) if shard.has(i)]
+    parts = _parts(job, together, store, shard)
     if (client := active_client()) is not None:
         yield from _from_workers(client, job, parts, store, shown)
         return
@@ -185,6 +183,13 @@ def blocks(
             block = _block(job, part, x, shown.advance)
             found = _stored(block, number, x, store)
         yield found
+
+
+def n_inputs(job: Job, store: Store | None, shard: Shard | None) -> int:
+    """How many inputs a job, or its shard, has."""
+    if shard is None:
+        return len(job.cells)
+    return sum(part.stop - part.start for _, part in _parts(job, 0, store, shard))
 
 
 def block_numbers(job: Job, store: Store) -> list[int]:
@@ -245,8 +250,13 @@ def _from_workers(
         yield whole[number]
 
 
-def _parts(job: Job, together: int, store: Store | None) -> list[tuple[int, slice]]:
-    """Number and inputs of each block."""
+def _parts(
+    job: Job, together: int, store: Store | None, shard: Shard | None = None
+) -> list[tuple[int, slice]]:
+    """Number and inputs of each block, or of those of a shard."""
+    if shard is not None:
+        whole = _parts(job, together, store)
+        return [part for i, part in enumerate(whole) if shard.has(i)]
     if store is None:
         starts = range(0, len(job.cells), together)
         return [(i, slice(a, min(a + together, len(job.cells)))) for i, a in enumerate(starts)]

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 from sensx_sc.core.progress import progress_bar
 from sensx_sc.logger import logger
-from sensx_sc.scale.run import block_numbers, blocks
+from sensx_sc.scale.run import block_numbers, blocks, n_inputs
 from sensx_sc.tl._results import Results
 
 if TYPE_CHECKING:
-    from sensx_sc.core.progress import Progress
+    from collections.abc import Iterable
+
     from sensx_sc.models.shared_response import Memory
+    from sensx_sc.scale.results import BlockResult
     from sensx_sc.scale.run import Job
     from sensx_sc.scale.shard import Shard
     from sensx_sc.scale.store import Store
@@ -33,12 +35,14 @@ def gather(
     ValueError
         The model failed on all cells.
     """
-    results = Results(job, () if store is not None else job.statistics)
-    with progress_bar(len(job.cells), job.run.evaluations, progress, unit=noun) as shown:
-        if store is not None and shard is not None and not _completes(job, store, shard, shown):
+    n_cells = n_inputs(job, store, shard)
+    with progress_bar(n_cells, job.run.evaluations, progress, unit=noun) as shown:
+        found = blocks(job, together, store, shard=shard, progress=shown)
+        results = _gathered(job, store, found)
+    if store is not None and shard is not None:
+        if not _is_complete(job, store, shard):
             return None
-        for block in blocks(job, together, store, progress=shown):
-            results.add(block)
+        results = _gathered(job, store, blocks(job, together, store))
     _refuse_all_failed(results, noun)
     return results
 
@@ -64,10 +68,15 @@ def gather_each(jobs: list[Job], memory: Memory, *, progress: bool | None) -> li
     return found
 
 
-def _completes(job: Job, store: Store, shard: Shard, shown: Progress) -> bool:
-    """Explain the blocks of a shard; whether all others are done as well."""
-    for _ in blocks(job, 0, store, shard=shard, progress=shown):
-        pass
+def _gathered(job: Job, store: Store | None, found: Iterable[BlockResult]) -> Results:
+    results = Results(job, () if store is not None else job.statistics)
+    for block in found:
+        results.add(block)
+    return results
+
+
+def _is_complete(job: Job, store: Store, shard: Shard) -> bool:
+    """Whether the other shards are done as well; else it is said what is missing."""
     whole = block_numbers(job, store)
     missing = store.missing(whole)
     if missing:

@@ -307,6 +307,23 @@ def test_the_bound_of_an_empty_finding() -> None:
     assert audited(estimated, exact, se, n_top=100, n_sampled=20_000, k=20).missed_at_most == 0
 
 
+@pytest.mark.parametrize("n_seen", [0, 1, 3, 10])
+@pytest.mark.parametrize("n_others", [30, 57, 400])
+def test_the_bound_is_the_largest_total_that_is_not_improbable(n_seen: int, n_others: int) -> None:
+    from math import comb
+
+    n_sampled, top, sampled = 20, np.arange(2), np.arange(2, 22)
+    exact = np.r_[5.0, 5.0, np.full(n_seen, 9.0), np.zeros(n_others - n_seen)]
+    found = audit(exact, exact, np.zeros(len(exact)), top, sampled, 2).missed_at_most
+
+    def at_most_seen(total: int) -> float:  # of a sample without replacement, written out
+        ways = [comb(total, s) * comb(n_others - total, n_sampled - s) for s in range(n_seen + 1)]
+        return sum(ways) / comb(n_others, n_sampled)
+
+    totals = range(n_seen, n_others - (n_sampled - n_seen) + 1)
+    assert found == max(t for t in totals if at_most_seen(t) > 0.05)
+
+
 def test_the_verdict_is_a_function_of_its_input() -> None:
     _, estimated, exact, se = made(0.02, 1.0, 0.05)
     assert audited(estimated, exact, se) == audited(estimated, exact, se)

@@ -329,6 +329,44 @@ def test_a_bracket_that_is_narrow_enough_is_left(tolerance: float | None) -> Non
     assert seen == [0.125, 0.25, 0.5, 0.75, 1.0]
 
 
+@pytest.mark.parametrize(
+    ("grid", "middles"),
+    [
+        # In the ratio of the ends while they are more than a factor of four apart, then halves.
+        ([0.001, 0.004, 0.0729, 1.0], [0.01707630, 0.00826469, 0.00613234]),
+        ([0.001, 0.1, 0.4, 1.0], [0.25, 0.175, 0.1375]),
+    ],
+)
+def test_where_refinement_looks(grid: list[float], middles: list[float]) -> None:
+    seen: list[float] = []
+
+    def sweep(deltas: np.ndarray) -> np.ndarray:
+        seen.extend(deltas)
+        return transition(1.5 * grid[1])(deltas)
+
+    found = calibrate(sweep, 1.0, np.array(grid), 0.1, refine_tol=(middles[2] - grid[1]) * 1.01)
+    np.testing.assert_allclose(seen[len(grid) :], middles, rtol=1e-5)
+    assert found.bracket == (grid[1], pytest.approx(middles[2], rel=1e-5))
+    assert found.delta_star == grid[1]
+
+
+def test_refined_results_are_certified_and_have_the_envelope_of_the_grid() -> None:
+    coarse = calibrate(transition(0.53), 1.0, GRID, 0.1)
+    fine = calibrate(transition(0.53), 1.0, GRID, 0.1, refine_tol=0.01)
+    assert coarse.envelope is not None
+    assert fine.envelope is not None
+    np.testing.assert_array_equal(fine.envelope.deltas, GRID)
+    np.testing.assert_array_equal(fine.envelope.high, coarse.envelope.high)
+    assert fine.certified
+    assert fine.status == "resolved"
+    # The range from a scale on counts as moved where it is tau exactly, as on the grid.
+    step = calibrate(
+        lambda d: np.repeat(np.where(d <= 0.5, 0.5, 0.25)[:, None], 50, axis=1), 0.5,
+        np.array([0.25, 0.4, 1.0]), 0.25, refine_tol=0.2,
+    )  # fmt: skip
+    assert step.bracket == (0.4, 0.55)
+
+
 def test_refinement_ends_where_no_number_is_between() -> None:
     grid = np.array([0.2, 0.4, 0.6, 0.8, 1.0])
     found = calibrate(transition(0.53), 1.0, grid, 0.1, refine_tol=1e-300)

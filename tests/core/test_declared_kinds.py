@@ -82,6 +82,17 @@ def test_values_that_features_cannot_take(rows: np.ndarray, words: str, form: An
     check_kinds(form(rows), kinds, ~tested)  # what is never perturbed may be anything
 
 
+def test_every_input_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those of later blocks of rows, and only the one that is wrong is named."""
+    kinds, tested = make(), np.ones(8, dtype=bool)
+    rows = np.tile(X[:1], (21, 1))
+    monkeypatch.setattr("sensx_sc.core.declared_kinds._TOGETHER", 16)  # two rows at a time
+    check_kinds(rows, kinds, tested)
+    rows[19] += AT[4]
+    with pytest.raises(ValueError, match="block 'batch' must hold one 1, else 0; input 19 has"):
+        check_kinds(rows, kinds, tested)
+
+
 def test_copies_in_single_precision_are_on_their_levels() -> None:
     kinds = make(kinds={0: "ordinal"}, levels={0: [0.1, 0.3, 0.7]}, blocks=None)
     rows = np.tile(np.array([0.3] + [0.0] * 7, dtype=np.float32), (2, 1))

@@ -122,6 +122,12 @@ def test_wrong_use() -> None:
         groups.members(2)
 
 
+@pytest.mark.parametrize(("n", "end"), [(12, "'10', '11'."), (13, "'10', '11' and 1 more.")])
+def test_long_lists_of_groups_are_cut(n: int, end: str) -> None:
+    with pytest.raises(KeyError, match=f"no group 'x'; there are '0', .*, {end}"):
+        make_groups(np.arange(n), n).members("x")
+
+
 WITHIN: dict[str, Any] = {"groups": LABEL, "within": "features"}
 EXPLAIN: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "norm": ({"groups": LABEL, "group_norm": "l1"}, ValueError, "`group_norm` must be one of"),

@@ -109,7 +109,14 @@ def test_the_log_says_it_too(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "said"),
-    [(0, "1 s"), (99, "99 s"), (100, "2 min"), (7200, "2.0 h"), (1e6, "12 days")],
+    [
+        (0, "1 s"),
+        (99, "99 s"),
+        (100, "2 min"),
+        (5990, "100 min"),
+        (7200, "2.0 h"),
+        (1e6, "12 days"),
+    ],
 )
 def test_durations(seconds: float, said: str) -> None:
     assert duration(seconds) == said

@@ -23,6 +23,14 @@ def test_parts_of_inputs_count(capsys: pytest.CaptureFixture[str]) -> None:
     assert "3.0/3 cells [" in last_line(capsys)
 
 
+def test_parts_end_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar(3, 49, show=True, unit="cell") as shown:
+        for _ in range(3 * 49):
+            shown.advance(1)  # 1 / 49, added 147 times, is less than 3
+        assert shown._bar.n == 3
+    assert "100%|██████████| 3.0/3 cells [" in last_line(capsys)
+
+
 def test_what_was_found_is_no_part_of_the_rate() -> None:
     with progress_bar(10, 100, show=True) as shown:
         shown.found(6)
@@ -31,6 +39,8 @@ def test_what_was_found_is_no_part_of_the_rate() -> None:
         assert (bar.n, bar.initial) == (7, 6)
         told = bar.format_dict
         assert told["n"] - told["initial"] == 1
+        shown.found(9)  # nor is what is found beyond the end
+        assert (bar.n, bar.initial) == (10, 9)
 
 
 @pytest.mark.parametrize(("show", "setting"), [(False, True), (None, False)])

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from sensx_sc.core import Explanation, explain, make_groups
 from sensx_sc.core.sets import OTHERS, Partition, make_partition
@@ -136,6 +138,15 @@ def test_sets_are_put_together_from_their_atoms(norm: Any, overlap: Any) -> None
     )
     if norm == "none":
         np.testing.assert_allclose(found.value, found.change)
+
+
+@pytest.mark.parametrize("estimator", ["walks", "gradient"])
+def test_a_set_is_exact_where_its_atoms_are(estimator: Any) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(N, 4), nn.Tanh(), nn.Linear(4, 1)).eval()
+    found = call(model, groups=SETS, estimator=estimator, ungrouped="together")
+    assert found.exact.shape == (3, 4)
+    assert (found.exact == (estimator == "walks")).all()
 
 
 def test_shared_shapley_values_sum_to_the_difference() -> None:

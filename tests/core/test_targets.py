@@ -67,7 +67,9 @@ def test_results_are_those_of_separate_calls(make: Any, more: dict[str, Any]) ->
     found = sx.core.explain_targets(X, model, [3, 0, 2], **HOW, **more)
     assert list(found) == ["3", "0", "2"]
     for name, explanation in found.items():
-        same(explanation, sx.core.explain(X, model, target=int(name), **HOW, **more))
+        expected = sx.core.explain(X, model, target=int(name), **HOW, **more)
+        same(explanation, expected)
+        assert explanation.output_names == expected.output_names
 
 
 def test_a_black_box_is_asked_once_where_delta_star_agrees() -> None:

@@ -182,6 +182,15 @@ def test_shards_of_a_job_array_make_one_store(
     runs.same(runs.read_zarr(path), in_memory[keep])
 
 
+def test_the_bar_of_a_shard_counts_its_own_cells(
+    adata: AnnData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    how = HOW | {"progress": True, "store": tmp_path / "run.zarr", "chunk_size": 5}
+    for shard, cells in (("1/2", "7.0/7"), ("2/2", "5.0/5"), ("2/2", "5.0/5")):
+        sx.tl.sensx(adata, lambda rows: rows @ WEIGHTS, shard=shard, **how)
+        assert f"100%|{'█' * 10}| {cells} cells [00:0" in bar_of(capsys)
+
+
 def test_what_a_shard_left_is_done_without(
     expected: AnnData, runs: SimpleNamespace, tmp_path: Path
 ) -> None:
