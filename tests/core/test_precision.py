@@ -17,7 +17,7 @@ from sensx_sc.core.precision import (
     probe_steps,
     repeated_differences,
 )
-from sensx_sc.core.sampling import make_design
+from sensx_sc.core.sampling import make_design, orders
 from sensx_sc.evaluators import DenseEvaluator
 from sensx_sc.models import as_model
 from sensx_sc.models.qoi import make_response
@@ -114,6 +114,17 @@ def test_noise_floor_is_at_least_the_spacing_of_the_response() -> None:
     assert floor == np.spacing(1024.0)
 
 
+def test_noise_floor_leaves_out_rows_that_are_not_finite_both_times() -> None:
+    def function(z: np.ndarray) -> np.ndarray:  # NaN for another row each time
+        q = noisy(1e-4)(z)
+        q[1] = np.nan
+        return q
+
+    rows = np.random.default_rng(0).random((9, 3))
+    floor = noise_floor(rows, 0, evaluator(function, np.float64, 3))
+    assert floor == pytest.approx(1e-4, rel=1e-6)
+
+
 def test_probe_steps_are_neighbouring_rows_of_the_first_walk() -> None:
     domain = make_domain(0, 1, 40, mask=np.arange(40) != 3)
     x = np.random.default_rng(0).random(40)
@@ -127,6 +138,8 @@ def test_probe_steps_are_neighbouring_rows_of_the_first_walk() -> None:
     assert moved.min() == 0  # the first step
     assert moved.max() == 38  # and the last
     assert len(set(moved)) == len(moved)
+    order = orders(1, 2, make_design("balanced", 80), range(1), 40, domain.leaders)[0]
+    np.testing.assert_array_equal(np.argmax(changed, axis=1), domain.free[order[moved]])
 
 
 @pytest.mark.parametrize("asked", ["float32", "float64"])
