@@ -19,6 +19,7 @@ from sensx_sc.core.stopping import walk_until_stable
 from sensx_sc.core.walks import Walker, place, walk
 from sensx_sc.core.workers import in_order, n_workers
 from sensx_sc.evaluators.grouped import GroupedEvaluator
+from sensx_sc.evaluators.walk_set import WalkSet
 from sensx_sc.words import ATTRIBUTED
 
 if TYPE_CHECKING:
@@ -231,11 +232,11 @@ def at_points(
 
     A point is where a walk ends whose one step moves all features.
     """
-    alone = np.zeros(len(u), dtype=np.int64)
-    one = (alone[:, None], np.zeros(len(domain.free), dtype=np.int64))
-    start = (x[None], np.array([target]), np.array([q_x]), alone, domain.free)
+    cell, member = np.zeros(len(u), dtype=np.int64), np.zeros(len(domain.free), dtype=np.int64)
+    start = (x[None], np.array([target]), np.array([q_x]), cell, domain.free)
     ends = (place(u, x, domain, delta) for delta in deltas)
-    return np.stack([evaluator.group_walks(*start, end, *one)[:, 0] for end in ends])
+    walks = (WalkSet(*start, end, cell[:, None], member) for end in ends)
+    return np.stack([evaluator.walks(each)[:, 0] for each in walks])
 
 
 def _precision(x: Floats, target: int, key: int, found: Calibration, run: Run) -> tuple[str, float]:

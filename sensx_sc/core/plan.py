@@ -16,6 +16,7 @@ from sensx_sc.core.preparation import ARRAYS_AN_INPUT, block_size, check_keys
 from sensx_sc.core.sampling import cell_key, endpoints, orders, uniforms
 from sensx_sc.core.walks import place
 from sensx_sc.core.workers import n_workers
+from sensx_sc.evaluators.walk_set import WalkSet
 from sensx_sc.models.model import Announces
 from sensx_sc.models.qoi import resolve_target
 
@@ -177,7 +178,8 @@ def _seconds(x: Floats, run: Run) -> float:
         order = np.argsort(np.argsort(order_of_all[:, :some], axis=1), axis=1)
         end = place(fractions, x[0], domain, scale)[:, first]
         cell = np.zeros(len(order), dtype=np.int64)
-        evaluator.walks(x, target, q_x, cell, free[first], end, order)
+        member = None if domain.groups is None else domain.member[first]
+        evaluator.walks(WalkSet(x, target, q_x, cell, free[first], end, order, member))
 
     order_of_all = orders(options.seed, key, design, range(1), n, domain.leaders)
     fractions = endpoints(options.seed, key, design, range(1), n, free)

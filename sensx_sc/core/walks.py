@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from sensx_sc.core.sampling import endpoints, orders
 from sensx_sc.core.workers import in_order, n_workers
+from sensx_sc.evaluators.walk_set import WalkSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -119,22 +121,22 @@ def walk(
         The response at the end of a walk is not that of its endpoint.
     """
     blocks = range(design.n_blocks) if blocks is None else blocks
-    free = domain.free
 
     def work(batch: list[_Task]) -> list[_Steps]:
-        drawn = _draw(batch, walkers, evaluator, domain, design, seed, min_step)
-        q_x = np.array([walkers[task.walker].q_x for task in batch])
-        q = evaluator.walks(drawn.x, drawn.target, q_x, drawn.cell, free, drawn.end, drawn.order)
+        walks = _draw(batch, walkers, evaluator, domain, design, seed, min_step)
+        q = evaluator.walks(walks)
         with np.errstate(invalid="ignore"):  # infinite responses are counted
-            dq_in_order = np.diff(q, axis=1, prepend=q_x[drawn.cell, None])
+            dq_in_order = np.diff(q, axis=1, prepend=walks.q_x[walks.cell, None])
         dq = np.empty_like(dq_in_order)
-        np.put_along_axis(dq, drawn.order, dq_in_order, axis=1)
+        np.put_along_axis(dq, walks.order, dq_in_order, axis=1)
         tolerance = np.array([walkers[task.walker].tolerance for task in batch])
-        _check_ends(q[:, -1], drawn, free, tolerance, evaluator)
-        dx = domain.lengths(drawn.start[drawn.cell], drawn.end)
+        _check_ends(q[:, -1], walks, tolerance, evaluator)
+        dx = domain.lengths(_starts(walks, evaluator), walks.endpoint)
+        ends = np.cumsum(np.bincount(walks.cell))
+        parts = [slice(a, b) for a, b in itertools.pairwise([0, *ends])]
         return [
             _Steps(task.walker, dq[part], dx[part], q[part, -1], _not_finite(q[part]))
-            for task, part in zip(batch, drawn.parts, strict=True)
+            for task, part in zip(batch, parts, strict=True)
         ]
 
     batches = _batches(len(walkers), blocks, design, domain.n_steps, evaluator)
@@ -166,19 +168,18 @@ def walk_chosen(
     blocks
         Blocks of the design.
     """
-    free = domain.free
     unit = _unit(design)
     starts = range(0, len(blocks), unit)
     tasks = [_Task(w, blocks[a : a + unit]) for w in range(len(walkers)) for a in starts]
 
     def work(task: _Task) -> _Steps:
-        drawn = _draw([task], walkers, evaluator, domain, design, seed, min_step)
+        walks = _draw([task], walkers, evaluator, domain, design, seed, min_step)
         at = chosen[task.walker]
-        dq = evaluator.steps(drawn.x, drawn.target, drawn.cell, free, drawn.end, drawn.order, at)
+        dq, start = evaluator.steps(walks, at), _starts(walks, evaluator)
         if domain.groups is None and domain.kinds is None:
-            dx = drawn.end[:, at] - drawn.start[drawn.cell][:, at]
+            dx = walks.endpoint[:, at] - start[:, at]
         else:
-            dx = domain.lengths(drawn.start[drawn.cell], drawn.end)[:, at]
+            dx = domain.lengths(start, walks.endpoint)[:, at]
         return _Steps(task.walker, dq, dx, np.empty(0), _not_finite(dq))
 
     for steps in in_order(work, tasks, parallel=evaluator.parallel):
@@ -213,24 +214,6 @@ def _unit(design: Design) -> int:
     return _SUMMED if design.block == 1 else 1
 
 
-@dataclass(frozen=True)
-class _Drawn:
-    """The random part of a batch of walks.
-
-    ``x`` (C, n) and ``target`` (C,) are the inputs, ``start`` (C, F) their tested features as the
-    model sees them; ``cell`` (W,), ``order`` (W, S) and ``end`` (W, F) the walks, and ``parts``
-    the walks of each task.
-    """
-
-    x: Floats
-    target: Ints
-    start: Floats
-    cell: Ints
-    order: Ints
-    end: Floats
-    parts: list[slice]
-
-
 def _draw(
     batch: list[_Task],
     walkers: list[Walker],
@@ -239,7 +222,8 @@ def _draw(
     design: Design,
     seed: int,
     min_step: float,
-) -> _Drawn:
+) -> WalkSet:
+    """The walks of some tasks, those of each task together."""
     free, n = domain.free, domain.n_features
     present = [walkers[task.walker] for task in batch]
     lengths = [len(task.blocks) * design.block for task in batch]
@@ -247,7 +231,6 @@ def _draw(
         orders(seed, walker.key, design, task.blocks, n, domain.leaders)
         for task, walker in zip(batch, present, strict=True)
     )
-    # Rounded to what the model sees, so that the step is the difference of two of its inputs.
     end = _joined(
         place(
             endpoints(seed, walker.key, design, task.blocks, n, free),
@@ -258,17 +241,26 @@ def _draw(
         )
         for task, walker in zip(batch, present, strict=True)
     )
-    x = np.stack([walker.x for walker in present])
-    stops = np.cumsum(lengths)
-    return _Drawn(
-        x,
-        np.array([walker.target for walker in present]),
-        x[:, free].astype(evaluator.dtype).astype(np.float64),
-        np.repeat(np.arange(len(batch)), lengths),
-        order,
-        end.astype(evaluator.dtype).astype(np.float64),
-        [slice(a, b) for a, b in zip(stops - lengths, stops, strict=True)],
+    return WalkSet(
+        x=np.stack([walker.x for walker in present]),
+        target=np.array([walker.target for walker in present]),
+        q_x=np.array([walker.q_x for walker in present]),
+        cell=np.repeat(np.arange(len(batch)), lengths),
+        free=free,
+        endpoint=_seen(end, evaluator),
+        order=order,
+        member=None if domain.groups is None else domain.member,
     )
+
+
+def _starts(walks: WalkSet, evaluator: Evaluator) -> Floats:
+    """Values of the features that change at the inputs of walks, (W, F)."""
+    return _seen(walks.x[:, walks.free], evaluator)[walks.cell]
+
+
+def _seen(values: Floats, evaluator: Evaluator) -> Floats:
+    """Values as the model sees them, so that a step is the difference of two of its inputs."""
+    return values.astype(evaluator.dtype).astype(np.float64)
 
 
 def _not_finite(values: Floats) -> int:
@@ -335,22 +327,17 @@ def _placed(u: Floats, x: Floats, domain: Domain, delta: float, min_step: float)
     return np.where(below + above > 0, moved, centre)
 
 
-def _check_ends(
-    reached: Floats, drawn: _Drawn, free: Ints, tolerance: Floats, evaluator: Evaluator
-) -> None:
+def _check_ends(reached: Floats, walks: WalkSet, tolerance: Floats, evaluator: Evaluator) -> None:
     """Steps telescope: their sum is q(e) - q(x), with q(e) from an evaluation of its own."""
-    cell = drawn.cell
-    rows = drawn.x[cell]
-    rows[:, free] = drawn.end
     with np.errstate(invalid="ignore"):
-        difference = np.abs(reached - evaluator.at(rows, drawn.target[cell]))
-    allowed = tolerance[cell]
+        difference = np.abs(reached - evaluator.at(walks.ends(), walks.targets))
+    allowed = tolerance[walks.cell]
     wrong = np.flatnonzero(np.isfinite(reached) & ~(difference <= allowed))
     if wrong.size:
         w = int(wrong[0])
         msg = (
             f"the response at the end of a walk differs by {difference[w]:.3g} from that of its "
-            f"endpoint (rounding explains {allowed[w]:.3g}), in {wrong.size} of {len(cell)} walks: "
-            "the model's output for a row depends on more than the row."
+            f"endpoint (rounding explains {allowed[w]:.3g}), in {wrong.size} of {len(reached)} "
+            "walks: the model's output for a row depends on more than the row."
         )
         raise UnrepeatableError(msg)

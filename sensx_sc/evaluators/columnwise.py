@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sensx_sc.evaluators.dead import skip_dead, skip_dead_groups
+from sensx_sc.evaluators.dead import skip_dead
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sensx_sc.evaluators.protocol import Evaluator, Floats, Ints
+    from sensx_sc.evaluators.walk_set import WalkSet
 
 
 class ColumnwiseEvaluator:
@@ -65,13 +67,12 @@ class ColumnwiseEvaluator:
         """The model's rows."""
         return x[:, self.index] if self._transform is None else self._transform(x)
 
-    def _ends(self, x: Floats, cell: Ints, free: Ints, read: Ints, endpoint: Floats) -> Floats:
-        """Values of the columns that are read, as the model's, at the ends of walks."""
-        if self._transform is None:
-            return endpoint[:, read]
-        ends = x[cell]
-        ends[:, free] = endpoint
-        return self._transform(ends)[:, self._place[free[read]]]
+    def _inside(self, walks: WalkSet) -> WalkSet:
+        """The walks of the columns that are read, as the model sees them."""
+        read, own = self._own(walks.free)
+        live = walks.of(read)
+        ends = live.endpoint if self._transform is None else self._transform(live.ends())[:, own]
+        return replace(live, x=self._rows(walks.x), free=own, endpoint=ends)
 
     def _read(self, free: Ints) -> NDArray[np.bool_]:
         read: NDArray[np.bool_] = self._place[free] >= 0
@@ -118,92 +119,17 @@ class ColumnwiseEvaluator:
             return np.broadcast_to(q, (len(down), len(u))).copy()
         return self.inner.sweep(x[self.index], target, own, down[:, read], up[:, read], u[:, read])
 
-    def walks(
-        self,
-        x: Floats,
-        target: Ints,
-        q_x: Floats,
-        cell: Ints,
-        free: Ints,
-        endpoint: Floats,
-        order: Ints,
-    ) -> Floats:
-        def live_walks(features: Ints, end: Floats, steps: Ints) -> Floats:
-            read, own = self._own(features)
-            ends = self._ends(x, cell, features, read, end)
-            position = np.argsort(read)
-            return self.inner.walks(self._rows(x), target, q_x, cell, own, ends, position[steps])
+    def walks(self, walks: WalkSet) -> Floats:
+        def live_walks(live: WalkSet) -> Floats:
+            return self.inner.walks(self._inside(live))
 
-        return skip_dead(self._read(free), q_x, cell, free, endpoint, order, live_walks)
+        return skip_dead(walks, self._read(walks.free), live_walks)
 
-    def steps(
-        self,
-        x: Floats,
-        target: Ints,
-        cell: Ints,
-        free: Ints,
-        endpoint: Floats,
-        order: Ints,
-        chosen: Ints,
-    ) -> Floats:
-        change = np.zeros((len(order), len(chosen)))
-        wanted = self._read(free)[chosen]
-        if not wanted.any():
-            return change
-        read, own = self._own(free)
-        position = np.full(len(free), -1)
-        position[read] = np.arange(len(read))
-        # The order in which the model's own features move.
-        of_own = position[order]
-        of_own = of_own[of_own >= 0].reshape(len(order), -1)
-        ends = self._ends(x, cell, free, read, endpoint)
-        at = position[chosen[wanted]]
-        change[:, wanted] = self.inner.steps(self._rows(x), target, cell, own, ends, of_own, at)
-        return change
-
-    def group_walks(
-        self,
-        x: Floats,
-        target: Ints,
-        q_x: Floats,
-        cell: Ints,
-        free: Ints,
-        endpoint: Floats,
-        order: Ints,
-        member: Ints,
-    ) -> Floats:
-        def live_walks(features: Ints, end: Floats, steps: Ints, group: Ints) -> Floats:
-            read, own = self._own(features)
-            ends = self._ends(x, cell, features, read, end)
-            rows = self._rows(x)
-            return self.inner.group_walks(rows, target, q_x, cell, own, ends, steps, group[read])
-
-        read = self._read(free)
-        return skip_dead_groups(read, q_x, cell, free, endpoint, order, member, live_walks)
-
-    def group_steps(
-        self,
-        x: Floats,
-        target: Ints,
-        cell: Ints,
-        free: Ints,
-        endpoint: Floats,
-        order: Ints,
-        member: Ints,
-        chosen: Ints,
-    ) -> Floats:
-        change = np.zeros((len(order), len(chosen)))
-        read, own = self._own(free)
-        of_group = np.bincount(member[read], minlength=order.shape[1]) > 0
-        wanted = of_group[chosen]
-        if not wanted.any():
-            return change
-        number = np.cumsum(of_group) - 1
-        of_own = number[order[of_group[order]]].reshape(len(order), -1)
-        ends = self._ends(x, cell, free, read, endpoint)
-        groups = (number[member[read]], number[chosen[wanted]])
-        rows = self._rows(x)
-        change[:, wanted] = self.inner.group_steps(rows, target, cell, own, ends, of_own, *groups)
+    def steps(self, walks: WalkSet, chosen: Ints) -> Floats:
+        change = np.zeros((len(walks.order), len(chosen)))
+        own = walks.numbers(self._own(walks.free)[0])[chosen]
+        if (own >= 0).any():
+            change[:, own >= 0] = self.inner.steps(self._inside(walks), own[own >= 0])
         return change
 
     def one_at_a_time(

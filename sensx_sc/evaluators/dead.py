@@ -11,82 +11,33 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sensx_sc.evaluators.protocol import Floats, Ints
-
-    LiveWalks = Callable[[Ints, Floats, Ints], Floats]
-    """Features, endpoints and order of the live steps -> q after each of them."""
-
-    LiveGroupWalks = Callable[[Ints, Floats, Ints, Ints], Floats]
-    """The same, and the group of each feature."""
+    from sensx_sc.evaluators.protocol import Floats
+    from sensx_sc.evaluators.walk_set import WalkSet
 
 
 def skip_dead(
-    live: NDArray[np.bool_],
-    q_x: Floats,
-    cell: Ints,
-    free: Ints,
-    endpoint: Floats,
-    order: Ints,
-    walks: LiveWalks,
+    walks: WalkSet, live: NDArray[np.bool_], evaluate: Callable[[WalkSet], Floats]
 ) -> Floats:
-    """Q along walks of which only the steps of live features are evaluated.
+    """Q along walks of which only the steps that move a live feature are evaluated.
 
     Parameters
     ----------
     live
         Which of the F features the model reads.
-    q_x
-        Responses of the inputs, (C,); the other arguments are those of
-        :meth:`~sensx_sc.evaluators.protocol.Evaluator.walks`.
-    walks
-        Evaluates the steps of live features.
+    evaluate
+        Evaluates walks of live features, as
+        :meth:`~sensx_sc.evaluators.protocol.Evaluator.walks` does.
 
     Returns
     -------
-    (W, F): at a dead feature's step q is what it was before.
-    """
-    own = np.arange(len(free))  # each feature is a group of its own
-
-    def live_walks(features: Ints, end: Floats, steps: Ints, _: Ints) -> Floats:
-        return walks(features, end, steps)
-
-    return skip_dead_groups(live, q_x, cell, free, endpoint, order, own, live_walks)
-
-
-def skip_dead_groups(
-    live: NDArray[np.bool_],
-    q_x: Floats,
-    cell: Ints,
-    free: Ints,
-    endpoint: Floats,
-    order: Ints,
-    member: Ints,
-    walks: LiveGroupWalks,
-) -> Floats:
-    """The same for walks whose steps move groups: one is live if any of its features is.
-
-    Parameters
-    ----------
-    member
-        The group of each feature, (F,): positions that ``order`` (W, G) puts in order.
-    walks
-        Evaluates the steps of live groups, of which it is told the live features.
+    (W, S): at a step that moves dead features only q is what it was before.
     """
     if live.all():
-        return walks(free, endpoint, order, member)
-    start = q_x[cell][:, None]
+        return evaluate(walks)
+    start = walks.q_x[walks.cell][:, None]
     if not live.any():
-        return np.repeat(start, order.shape[1], axis=1)
-    of_group = np.bincount(member, weights=live, minlength=order.shape[1]) > 0
-    of_live, met = _without(of_group, order)
-    number = np.cumsum(of_group) - 1
-    q_live = walks(free[live], endpoint[:, live], of_live, number[member[live]])
-    states = np.concatenate([start, q_live], axis=1)
+        return np.repeat(start, walks.n_steps, axis=1)
+    read = np.flatnonzero(live)
+    met = (walks.numbers(read) >= 0)[walks.order]
+    states = np.concatenate([start, evaluate(walks.of(read))], axis=1)
     return np.take_along_axis(states, np.cumsum(met, axis=1), axis=1)
-
-
-def _without(live: NDArray[np.bool_], order: Ints) -> tuple[Ints, NDArray[np.bool_]]:
-    """Orders of what is live alone, renumbered; and which steps of the orders those are."""
-    position = np.cumsum(live) - 1
-    met = live[order]
-    return position[order[met]].reshape(len(order), -1), met

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sensx_sc.evaluators.protocol import Floats, Ints
+    from sensx_sc.evaluators.walk_set import WalkSet
     from sensx_sc.models.qoi import Response
 
 
@@ -137,59 +138,17 @@ class DenseEvaluator:
     def walks_together(self, n_steps: int) -> int:
         return max(1, self.rows // n_steps)
 
-    def walks(
-        self,
-        x: Floats,
-        target: Ints,
-        q_x: Floats,
-        cell: Ints,
-        free: Ints,
-        endpoint: Floats,
-        order: Ints,
-    ) -> Floats:
-        taken = np.broadcast_to(np.arange(1, order.shape[1] + 1), order.shape)
-        return self.after(taken, x, target, cell, free, endpoint, inverse(order))
+    def walks(self, walks: WalkSet) -> Floats:
+        taken = np.broadcast_to(np.arange(1, walks.n_steps + 1), walks.order.shape)
+        return self._after(taken, walks, walks.turn())
 
-    def steps(
-        self,
-        x: Floats,
-        target: Ints,
-        cell: Ints,
-        free: Ints,
-        endpoint: Floats,
-        order: Ints,
-        chosen: Ints,
-    ) -> Floats:
-        position = inverse(order)
-        return self.change(position[:, chosen], x, target, cell, free, endpoint, position)
-
-    def group_walks(
-        self,
-        x: Floats,
-        target: Ints,
-        q_x: Floats,
-        cell: Ints,
-        free: Ints,
-        endpoint: Floats,
-        order: Ints,
-        member: Ints,
-    ) -> Floats:
-        taken = np.broadcast_to(np.arange(1, order.shape[1] + 1), order.shape)
-        return self.after(taken, x, target, cell, free, endpoint, inverse(order)[:, member])
-
-    def group_steps(
-        self,
-        x: Floats,
-        target: Ints,
-        cell: Ints,
-        free: Ints,
-        endpoint: Floats,
-        order: Ints,
-        member: Ints,
-        chosen: Ints,
-    ) -> Floats:
-        turn = inverse(order)
-        return self.change(turn[:, chosen], x, target, cell, free, endpoint, turn[:, member])
+    def steps(self, walks: WalkSet, chosen: Ints) -> Floats:
+        turn = walks.turn()
+        before = turn[:, chosen]
+        q = self._after(np.concatenate([before, before + 1], axis=1), walks, turn)
+        with np.errstate(invalid="ignore"):
+            moved: Floats = q[:, len(chosen) :] - q[:, : len(chosen)]
+        return moved
 
     def one_at_a_time(
         self, x: Floats, target: Ints, cell: Ints, features: Ints, values: Floats
@@ -208,58 +167,33 @@ class DenseEvaluator:
                 q[part, points] = self._respond(rows.flatten(0, 1), targets).reshape(some.shape)
         return q
 
-    def change(
-        self,
-        before: Ints,
-        x: Floats,
-        target: Ints,
-        cell: Ints,
-        free: Ints,
-        endpoint: Floats,
-        position: Ints,
-    ) -> Floats:
-        """Change of q at one step after some numbers of steps, (W, U); see :meth:`after`."""
-        taken = np.concatenate([before, before + 1], axis=1)
-        q = self.after(taken, x, target, cell, free, endpoint, position)
-        with np.errstate(invalid="ignore"):
-            moved: Floats = q[:, before.shape[1] :] - q[:, : before.shape[1]]
-        return moved
-
-    def after(
-        self,
-        taken: Ints,
-        x: Floats,
-        target: Ints,
-        cell: Ints,
-        free: Ints,
-        endpoint: Floats,
-        position: Ints,
-    ) -> Floats:
+    def _after(self, taken: Ints, walks: WalkSet, turn: Ints) -> Floats:
         """Q after some numbers of steps of each walk, (W, T).
 
         Parameters
         ----------
         taken
             Those numbers, (W, T).
-        position
-            The step, from 0, at which each of the features ``free`` changes, (W, F); several may
-            change at one.
+        turn
+            The :meth:`WalkSet.turn` of these walks, (W, S).
         """
         q = np.empty(taken.shape)
         if not q.size:
             return q
-        turns = torch.as_tensor(position, device=self._device)
-        inputs, moved = self._tensor(x), self._tensor(endpoint)
+        targets = walks.targets
+        turn = turn if walks.member is None else turn[:, walks.member]
+        step = torch.as_tensor(turn, device=self._device)
+        inputs, moved = self._tensor(walks.x), self._tensor(walks.endpoint)
         with full_precision():
-            for walks, times in tiles(len(position), taken.shape[1], self.rows):
-                done = torch.as_tensor(taken[walks, times].copy(), device=self._device)
-                changed = turns[walks, None, :] < done[:, :, None]
-                base = inputs[torch.as_tensor(cell[walks], device=self._device)]
-                values = torch.where(changed, moved[walks, None, :], base[:, None, free])
-                rows = _Columns(base, free).fill(values)
+            for some, times in tiles(len(taken), taken.shape[1], self.rows):
+                done = torch.as_tensor(taken[some, times].copy(), device=self._device)
+                changed = step[some, None, :] < done[:, :, None]
+                base = inputs[torch.as_tensor(walks.cell[some], device=self._device)]
+                values = torch.where(changed, moved[some, None, :], base[:, None, walks.free])
+                rows = _Columns(base, walks.free).fill(values)
                 # A tile of several walks holds all their times.
-                targets = np.repeat(target[cell[walks]], done.shape[1])
-                q[walks, times] = self._respond(rows, targets).reshape(done.shape)
+                asked = np.repeat(targets[some], done.shape[1])
+                q[some, times] = self._respond(rows, asked).reshape(done.shape)
         return q
 
 
@@ -278,13 +212,6 @@ class _Columns:
             rows[..., self.free.to(rows.device)] = values
             values = rows
         return values.reshape(-1, values.shape[-1])
-
-
-def inverse(order: Ints) -> Ints:
-    """The place of each entry in its row's order, (W, S)."""
-    position = np.empty_like(order)
-    np.put_along_axis(position, order, np.arange(order.shape[1])[None, :], axis=1)
-    return position
 
 
 def tiles(n_walks: int, n_steps: int, rows: int) -> Iterator[tuple[slice, slice]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,15 +11,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sensx_sc.evaluators.protocol import Evaluator, Floats, Ints
+    from sensx_sc.evaluators.walk_set import WalkSet
 
 _WALK_BYTES = 2**25  # endpoints of the walks of a batch
 
 
 class GroupedEvaluator:
-    """Walks whose steps move groups of features; all else as without groups.
-
-    In the arguments of :meth:`walks` and :meth:`steps` an order is one of groups: positions into
-    the groups that hold any of the features ``free``, ascending.
+    """What walks that move groups of features need; all else as without groups.
 
     Parameters
     ----------
@@ -74,69 +73,29 @@ class GroupedEvaluator:
         n_moved = max(int(np.count_nonzero(self.label >= 0)), 1)
         return max(1, min(self.inner.walks_together(n_steps), _WALK_BYTES // (8 * n_moved)))
 
-    def walks(
-        self,
-        x: Floats,
-        target: Ints,
-        q_x: Floats,
-        cell: Ints,
-        free: Ints,
-        endpoint: Floats,
-        order: Ints,
-    ) -> Floats:
-        """Q after each group of the order has changed, (W, G)."""
-        member = self._member(free)
-        if len(free) == order.shape[1]:
-            own = np.argsort(member)[order]
-            return self.inner.walks(x, target, q_x, cell, free, endpoint, own)
-        return self.inner.group_walks(x, target, q_x, cell, free, endpoint, order, member)
+    def walks(self, walks: WalkSet) -> Floats:
+        alone = _alone(walks)
+        return self.inner.walks(walks if alone is None else _of_features(walks, alone))
 
-    def steps(
-        self,
-        x: Floats,
-        target: Ints,
-        cell: Ints,
-        free: Ints,
-        endpoint: Floats,
-        order: Ints,
-        chosen: Ints,
-    ) -> Floats:
-        """Change of q at the steps of some groups, (W, U)."""
-        member = self._member(free)
-        if len(free) == order.shape[1]:
-            leader = np.argsort(member)
-            how = (leader[order], leader[chosen])
-            return self.inner.steps(x, target, cell, free, endpoint, *how)
-        return self.inner.group_steps(x, target, cell, free, endpoint, order, member, chosen)
-
-    def group_walks(
-        self,
-        x: Floats,
-        target: Ints,
-        q_x: Floats,
-        cell: Ints,
-        free: Ints,
-        endpoint: Floats,
-        order: Ints,
-        member: Ints,
-    ) -> Floats:
-        """Q along walks of other groups than these."""
-        return self.inner.group_walks(x, target, q_x, cell, free, endpoint, order, member)
-
-    def group_steps(
-        self,
-        x: Floats,
-        target: Ints,
-        cell: Ints,
-        free: Ints,
-        endpoint: Floats,
-        order: Ints,
-        member: Ints,
-        chosen: Ints,
-    ) -> Floats:
-        return self.inner.group_steps(x, target, cell, free, endpoint, order, member, chosen)
+    def steps(self, walks: WalkSet, chosen: Ints) -> Floats:
+        alone = _alone(walks)
+        if alone is None:
+            return self.inner.steps(walks, chosen)
+        return self.inner.steps(_of_features(walks, alone), alone[chosen])
 
     def one_at_a_time(
         self, x: Floats, target: Ints, cell: Ints, features: Ints, values: Floats
     ) -> Floats:
         return self.inner.one_at_a_time(x, target, cell, features, values)
+
+
+def _alone(walks: WalkSet) -> Ints | None:
+    """The feature of each group, (S,), where each group has but one."""
+    if walks.member is None or walks.n_steps < len(walks.free):
+        return None
+    return np.argsort(walks.member)
+
+
+def _of_features(walks: WalkSet, alone: Ints) -> WalkSet:
+    """Walks of groups of one feature as what they are."""
+    return replace(walks, order=alone[walks.order], member=None)

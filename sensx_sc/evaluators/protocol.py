@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from sensx_sc.evaluators.walk_set import WalkSet
+
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
@@ -81,98 +83,27 @@ class Evaluator(Protocol):
         """
         ...
 
-    def walks(
-        self,
-        x: Floats,
-        target: Ints,
-        q_x: Floats,
-        cell: Ints,
-        free: Ints,
-        endpoint: Floats,
-        order: Ints,
-    ) -> Floats:
+    def walks(self, walks: WalkSet) -> Floats:
         """Q after each step of W walks.
-
-        Parameters
-        ----------
-        x, target, q_x
-            Inputs (C, n), their targets (C,) and their responses (C,).
-        cell
-            Which input each walk starts from, (W,).
-        free
-            The F features that change, indices into n.
-        endpoint
-            Values of those features at the end of each walk, (W, F).
-        order
-            Positions into ``free`` in the order in which they change, (W, F).
 
         Returns
         -------
-        (W, F): column k is q once the first k + 1 features of the order have changed.
+        (W, S): column k is q once the first k + 1 features, or groups, of the order have changed.
         """
         ...
 
-    def steps(
-        self,
-        x: Floats,
-        target: Ints,
-        cell: Ints,
-        free: Ints,
-        endpoint: Floats,
-        order: Ints,
-        chosen: Ints,
-    ) -> Floats:
-        """Change of q at the steps of some features, and of no others.
+    def steps(self, walks: WalkSet, chosen: Ints) -> Floats:
+        """Change of q at the steps of some features, or groups, and of no others.
 
         Parameters
         ----------
         chosen
-            Positions into ``free``, (U,), each once; the rest as in :meth:`walks`.
+            Which, (U,), each once: positions into ``walks.free``, or groups.
 
         Returns
         -------
-        (W, U): q just after the feature's step less q just before it.
+        (W, U): q just after the step less q just before it.
         """
-        ...
-
-    def group_walks(
-        self,
-        x: Floats,
-        target: Ints,
-        q_x: Floats,
-        cell: Ints,
-        free: Ints,
-        endpoint: Floats,
-        order: Ints,
-        member: Ints,
-    ) -> Floats:
-        """Q after each step of W walks whose steps move G groups of features.
-
-        Parameters
-        ----------
-        order
-            The groups in the order in which they change, (W, G).
-        member
-            The group of each of the features ``free``, (F,); each group has one.
-
-        Returns
-        -------
-        (W, G)
-        """
-        ...
-
-    def group_steps(
-        self,
-        x: Floats,
-        target: Ints,
-        cell: Ints,
-        free: Ints,
-        endpoint: Floats,
-        order: Ints,
-        member: Ints,
-        chosen: Ints,
-    ) -> Floats:
-        """Change of q at the steps of some groups ``chosen``, (W, U)."""
         ...
 
     def one_at_a_time(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from sensx_sc.evaluators.dense import DenseEvaluator
     from sensx_sc.evaluators.protocol import Evaluator, Floats, Ints
+    from sensx_sc.evaluators.walk_set import WalkSet
 
 
 class RoutedEvaluator:
@@ -65,74 +66,16 @@ class RoutedEvaluator:
     ) -> Floats:
         return self.members[target].sweep(x, target, free, down, up, u)
 
-    def walks(
-        self,
-        x: Floats,
-        target: Ints,
-        q_x: Floats,
-        cell: Ints,
-        free: Ints,
-        endpoint: Floats,
-        order: Ints,
-    ) -> Floats:
-        q = np.empty(order.shape)
-        for member, walks in self._routes(target[cell]):
-            q[walks] = member.walks(
-                x, target, q_x, cell[walks], free, endpoint[walks], order[walks]
-            )
+    def walks(self, walks: WalkSet) -> Floats:
+        q = np.empty(walks.order.shape)
+        for member, some in self._routes(walks.targets):
+            q[some] = member.walks(walks.some(some))
         return q
 
-    def steps(
-        self,
-        x: Floats,
-        target: Ints,
-        cell: Ints,
-        free: Ints,
-        endpoint: Floats,
-        order: Ints,
-        chosen: Ints,
-    ) -> Floats:
-        change = np.empty((len(order), len(chosen)))
-        for member, walks in self._routes(target[cell]):
-            change[walks] = member.steps(
-                x, target, cell[walks], free, endpoint[walks], order[walks], chosen
-            )
-        return change
-
-    def group_walks(
-        self,
-        x: Floats,
-        target: Ints,
-        q_x: Floats,
-        cell: Ints,
-        free: Ints,
-        endpoint: Floats,
-        order: Ints,
-        member: Ints,
-    ) -> Floats:
-        q = np.empty(order.shape)
-        for one, walks in self._routes(target[cell]):
-            q[walks] = one.group_walks(
-                x, target, q_x, cell[walks], free, endpoint[walks], order[walks], member
-            )
-        return q
-
-    def group_steps(
-        self,
-        x: Floats,
-        target: Ints,
-        cell: Ints,
-        free: Ints,
-        endpoint: Floats,
-        order: Ints,
-        member: Ints,
-        chosen: Ints,
-    ) -> Floats:
-        change = np.empty((len(order), len(chosen)))
-        for one, walks in self._routes(target[cell]):
-            change[walks] = one.group_steps(
-                x, target, cell[walks], free, endpoint[walks], order[walks], member, chosen
-            )
+    def steps(self, walks: WalkSet, chosen: Ints) -> Floats:
+        change = np.empty((len(walks.order), len(chosen)))
+        for member, some in self._routes(walks.targets):
+            change[some] = member.steps(walks.some(some), chosen)
         return change
 
     def one_at_a_time(

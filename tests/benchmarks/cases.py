@@ -6,7 +6,7 @@ import functools
 import itertools
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from sensx_sc.core.walks import Walker, place
 from sensx_sc.core.workers import in_order
 from sensx_sc.evaluators import DenseEvaluator
 from sensx_sc.evaluators.choose import choose_evaluator
+from sensx_sc.evaluators.walk_set import WalkSet
 from sensx_sc.models.qoi import make_response
 
 if TYPE_CHECKING:
@@ -108,8 +109,8 @@ class Case:
             self.x[0], 0, cell_key(seed), self.delta_star, self.envelope, 1.0, self.q_x[0], tally
         )
 
-    def draw(self, n_walks: int, design: str = "balanced") -> dict[str, Any]:
-        """Arguments of an evaluator's walks."""
+    def draw(self, n_walks: int, design: str = "balanced") -> WalkSet:
+        """Some walks of the cell."""
         made, free = make_design(design, max(n_walks, 80)), self.domain.free
         blocks = range(-(-n_walks // made.block))
         order = orders(0, 1, made, blocks, self.n, free)[:n_walks]
@@ -121,8 +122,7 @@ class Case:
         )
         target = np.zeros(1, dtype=np.int64)
         cell = np.zeros(n_walks, dtype=np.int64)
-        return {"x": self.x, "target": target, "q_x": self.q_x, "cell": cell, "free": free,
-                "endpoint": end, "order": order}  # fmt: skip
+        return WalkSet(self.x, target, self.q_x, cell, free, end, order)
 
     def sweep(self, evaluator: Evaluator, n_deltas: int, n_samples: int) -> None:
         """A calibration, or a piece of one."""

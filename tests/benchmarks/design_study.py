@@ -27,6 +27,7 @@ from sensx_sc.core import make_domain
 from sensx_sc.core.sampling import SOBOL_FEATURES, Design, endpoints, orders
 from sensx_sc.core.walks import place
 from sensx_sc.evaluators.choose import choose_evaluator
+from sensx_sc.evaluators.walk_set import WalkSet
 from sensx_sc.models.qoi import make_response
 
 if TYPE_CHECKING:
@@ -228,7 +229,7 @@ class Walked:
         q_x = self.evaluator.at(self.x, target)
         end = place(u, self.x[0], self.domain, self.delta)
         cell, free = np.zeros(len(u), dtype=np.int64), self.domain.free
-        q = self.evaluator.walks(self.x, target, q_x, cell, free, end, order)
+        q = self.evaluator.walks(WalkSet(self.x, target, q_x, cell, free, end, order))
         dq = np.empty_like(q)
         np.put_along_axis(dq, order, np.abs(np.diff(q, axis=1, prepend=q_x[0])), axis=1)
         dx = np.abs(end - self.x[0, free])

@@ -39,9 +39,9 @@ def table(n_genes: int = 6000, n_classes: int = 90) -> list[Row]:
     dense = DenseEvaluator(response, kind, 600)
     case = Case(made, x, make_domain(0, 9.3, n_genes), 0.087, (0.0, 1.0), stem, dense)
     some = case.draw(20)
-    a_walk = seconds(lambda: stem.walks(**some), 3) / 20
+    a_walk = seconds(lambda: stem.walks(some), 3) / 20
     few = case.draw(1)
-    dense_walk = seconds(lambda: dense.walks(**few), 1)
+    dense_walk = seconds(lambda: dense.walks(few), 1)
     sweep = seconds(lambda: case.sweep(stem, 50, 100), 2)
     dense_sweep = seconds(lambda: case.sweep(dense, 5, 100), 1) * 10
     return [

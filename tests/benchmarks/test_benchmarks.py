@@ -27,7 +27,7 @@ def case() -> Case:
 @pytest.mark.parametrize("evaluator", ["stem", "dense"])
 def test_walks(benchmark: Callable[..., Any], case: Case, evaluator: str) -> None:
     one = case.draw(20 if evaluator == "stem" else 1)
-    benchmark.pedantic(getattr(case, evaluator).walks, kwargs=one, rounds=3, warmup_rounds=1)
+    benchmark.pedantic(getattr(case, evaluator).walks, args=(one,), rounds=3, warmup_rounds=1)
 
 
 @pytest.mark.parametrize("evaluator", ["stem", "dense"])

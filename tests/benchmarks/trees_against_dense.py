@@ -23,6 +23,7 @@ from sensx_sc.core.walks import place
 from sensx_sc.evaluators import DenseEvaluator
 from sensx_sc.evaluators.choose import choose_evaluator
 from sensx_sc.evaluators.trees.evaluator import TreeEvaluator, UsedFeaturesEvaluator
+from sensx_sc.evaluators.walk_set import WalkSet
 from sensx_sc.models.qoi import make_response
 
 if TYPE_CHECKING:
@@ -109,25 +110,22 @@ def table(
     ]
     for delta in (0.03, 0.1, 0.3, 1.0):
 
-        def draw(n_walks: int, delta: float = delta) -> tuple[np.ndarray, np.ndarray]:
+        def draw(n_walks: int, delta: float = delta) -> WalkSet:
             blocks = range(n_walks // design.block)
             order = orders(0, 1, design, blocks, n_genes, free)
             u = endpoints(0, 1, design, blocks, n_genes, free)
-            return place(u, x[0], domain, delta), order
-
-        def walk(evaluator: DenseEvaluator, made: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-            cell = np.zeros(len(made[0]), dtype=np.int64)
-            return evaluator.walks(x, target, q_x, cell, free, *made)
+            cell = np.zeros(n_walks, dtype=np.int64)
+            return WalkSet(x, target, q_x, cell, free, place(u, x[0], domain, delta), order)
 
         many = draw(40)
-        kernel = seconds(lambda many=many: walk(trees, many), 3) / 40
-        a_walk = seconds(lambda: walk(trees, draw(40)), 3) / 40
-        end, order = many[0][:1], many[1][:1]
-        chosen = order[0, np.linspace(0, n_genes - 1, N_STEPS).astype(np.int64)]
-        arguments = (x, target, target[:1], free, end, order, chosen)
+        kernel = seconds(lambda many=many: trees.walks(many), 3) / 40
+        a_walk = seconds(lambda: trees.walks(draw(40)), 3) / 40
+        one = many.some(slice(1))
+        chosen = one.order[0, np.linspace(0, n_genes - 1, N_STEPS).astype(np.int64)]
         # Dense evaluation of a step alone takes two rows.
-        dense_walk = seconds(lambda a=arguments: dense.steps(*a), 3) / (2 * N_STEPS) * n_genes
-        same &= np.array_equal(trees.steps(*arguments), dense.steps(*arguments))
+        a_step = seconds(lambda given=(one, chosen): dense.steps(*given), 3) / (2 * N_STEPS)
+        dense_walk = a_step * n_genes
+        same &= np.array_equal(trees.steps(one, chosen), dense.steps(one, chosen))
         a_cell = [
             N_WALKS * walked + SAMPLES_A_SCALE * sweep
             for walked, sweep in ((dense_walk, swept["dense"]), (a_walk, swept["trees"]))

@@ -38,7 +38,7 @@ def table(dtype: str = "float32") -> list[Row]:
     case = paper_case(dtype=dtype)
     a_walk = seconds(lambda: walked(case, 400), 3) / 400
     one = case.draw(1)
-    dense_walk = seconds(lambda: case.dense.walks(**one), 2)
+    dense_walk = seconds(lambda: case.dense.walks(one), 2)
     head = nn.Sequential(*list(case.net)[1:]).to(getattr(torch, dtype))
     states = torch.randn(4096, 250, dtype=getattr(torch, dtype))
     with full_precision():

@@ -16,6 +16,7 @@ from sensx_sc.evaluators.columnwise import ColumnwiseEvaluator
 from sensx_sc.evaluators.dense import DenseEvaluator
 from sensx_sc.evaluators.gradient.gradients import Gradients
 from sensx_sc.evaluators.routed import RoutedEvaluator
+from sensx_sc.evaluators.walk_set import WalkSet
 from sensx_sc.models.qoi import make_response
 
 if TYPE_CHECKING:
@@ -85,17 +86,11 @@ def test_numbers_are_those_of_full_evaluation(evaluators: tuple[Any, Any], free:
     q_x = slow.at(x, target)
     np.testing.assert_allclose(fast.at(x, target), q_x, rtol=1e-12)
     np.testing.assert_allclose(fast.outputs(x), slow.outputs(x), rtol=1e-12)
-    np.testing.assert_allclose(
-        fast.walks(x, target, q_x, cell, free, endpoint, order),
-        slow.walks(x, target, q_x, cell, free, endpoint, order),
-        rtol=1e-9,
-    )
+    walks = WalkSet(x, target, q_x, cell, free, endpoint, order)
+    np.testing.assert_allclose(fast.walks(walks), slow.walks(walks), rtol=1e-9)
     chosen = np.arange(len(free))[::-2]
-    np.testing.assert_allclose(
-        fast.steps(x, target, cell, free, endpoint, order, chosen),
-        slow.steps(x, target, cell, free, endpoint, order, chosen),
-        rtol=1e-9, atol=1e-12,
-    )  # fmt: skip
+    stepped = [each.steps(walks, chosen) for each in (fast, slow)]
+    np.testing.assert_allclose(*stepped, rtol=1e-9, atol=1e-12)
     lines = np.repeat(np.arange(len(x)), len(free)), np.tile(free[::-1], len(x))
     values = rng.random((len(lines[0]), 3))
     np.testing.assert_allclose(

@@ -14,6 +14,7 @@ import sensx_sc as sx
 from sensx_sc.evaluators import DenseEvaluator
 from sensx_sc.evaluators.dense import tiles
 from sensx_sc.evaluators.stem.stem import Stem
+from sensx_sc.evaluators.walk_set import WalkSet
 from sensx_sc.models import as_model
 from sensx_sc.models.qoi import make_response
 from sensx_sc.models.torch_module import TorchModel
@@ -62,7 +63,7 @@ def test_walks(rng: np.random.Generator, rows: int, free: np.ndarray) -> None:
     cell = np.array([0, 0, 1, 2, 2, 2])
     end = rng.normal(size=(6, len(free)))
     order = np.stack([rng.permutation(len(free)) for _ in cell])
-    got = dense(rows).walks(x, target, np.zeros(len(x)), cell, free, end, order)
+    got = dense(rows).walks(WalkSet(x, target, np.zeros(len(x)), cell, free, end, order))
     for w in range(6):
         z = x[cell[w]].copy()
         for k in range(len(free)):
@@ -98,7 +99,7 @@ def test_the_arrays_it_is_given_stay_as_they_are(rng: np.random.Generator) -> No
     np.testing.assert_allclose(spoiled.at(x, zero), 2 * x.sum(axis=1))
     first = spoiled.sweep(x[0], 0, every, reach, reach, u)
     np.testing.assert_array_equal(first, spoiled.sweep(x[0], 0, every, reach, reach, u))
-    q = spoiled.walks(x, zero, np.zeros(1), zero, every, u[:1], every[None])
+    q = spoiled.walks(WalkSet(x, zero, np.zeros(1), zero, every, u[:1], every[None]))
     assert q[0, -1] == pytest.approx(2 * u[0].sum())
     for part, before in zip((x, u, reach), kept, strict=True):
         np.testing.assert_array_equal(part, before)
@@ -118,7 +119,8 @@ def test_rows_have_the_type_that_was_asked_for(dtype: type) -> None:
     every, zero = np.arange(2), np.zeros(1, dtype=np.int64)
     made.at(np.ones((1, 2)), zero)
     made.sweep(np.ones(2), 0, every, np.ones((1, 2)), np.ones((1, 2)), np.ones((1, 2)))
-    made.walks(np.ones((1, 2)), zero, np.zeros(1), zero, every, np.ones((1, 2)), every[None])
+    ones = np.ones((1, 2))
+    made.walks(WalkSet(ones, zero, np.zeros(1), zero, every, ones, every[None]))
     assert seen == {np.dtype(dtype)}
 
 
@@ -130,10 +132,8 @@ def test_on_every_device(device: str, rng: np.random.Generator) -> None:
     with torch.no_grad():
         expected = net(torch.as_tensor(x, dtype=torch.float32)).numpy()[np.arange(20), target]
     np.testing.assert_allclose(made.at(x, target), expected, rtol=1e-4, atol=1e-5)
-    every = np.arange(N)
-    q = made.walks(
-        x[:1], target[:1], np.zeros(1), np.zeros(1, dtype=np.int64), every, x[1:2], every[None]
-    )
+    every, zero = np.arange(N), np.zeros(1, dtype=np.int64)
+    q = made.walks(WalkSet(x[:1], target[:1], np.zeros(1), zero, every, x[1:2], every[None]))
     assert q[0, -1] == pytest.approx(made.at(x[1:2], target[:1])[0], abs=1e-5)
 
 

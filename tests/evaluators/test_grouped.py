@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from sensx_sc.core import explain
 from sensx_sc.evaluators.choose import choose_evaluator
 from sensx_sc.evaluators.dense import DenseEvaluator
 from sensx_sc.evaluators.grouped import GroupedEvaluator
+from sensx_sc.evaluators.walk_set import WalkSet
 from sensx_sc.models import as_model
 from sensx_sc.models.qoi import make_response
 
@@ -40,13 +42,13 @@ def test_walks_and_steps(rows: int) -> None:
     rng = np.random.default_rng(0)
     x, target, cell = rng.normal(size=(2, N)), np.array([0, 1]), np.array([0, 1, 1, 0])
     free = np.array([0, 1, 3, 4, 6])  # the groups 1, 4 and 9, the last without feature 5
-    groups = [[1, 4], [0, 3], [6]]
+    groups, member = [[1, 4], [0, 3], [6]], np.array([1, 0, 1, 0, 2])
     end = rng.normal(size=(4, len(free)))
     order = np.array([[0, 1, 2], [2, 1, 0], [1, 0, 2], [2, 0, 1]])
     q_x = model(x)[[0, 1], target]
     evaluator = make(rows)
-    q = evaluator.walks(x, target, q_x, cell, free, end, order)
-    change = evaluator.steps(x, target, cell, free, end, order, np.array([2, 0]))
+    walks = WalkSet(x, target, q_x, cell, free, end, order, member)
+    q, change = evaluator.walks(walks), evaluator.steps(walks, np.array([2, 0]))
     assert q.shape == (4, 3)
     for w in range(4):
         t, before = x[cell[w]].copy(), q_x[cell[w]]
@@ -129,7 +131,8 @@ def test_groups_are_moved_as_rows_written_out(name: str, free_all: bool) -> None
     x, target = rng.random((3, M)), np.array([0, 2, 1])
     free = np.arange(M) if free_all else np.sort(rng.choice(M, 15, replace=False))
     label = np.array([0, 0, 1, 2, 2, 2, 7, 8, 9, 9, 9, 9, 9, 9, 3, 4, 5, 5, 6, 6, 6, 0, 0, 0])
-    n_groups = len(np.unique(label[free]))
+    groups, member = np.unique(label[free], return_inverse=True)
+    n_groups = len(groups)
     cell = np.repeat([0, 1, 2, 1], 6)
     order = np.stack([rng.permutation(n_groups) for _ in cell])
     end = rng.random((len(cell), len(free)))
@@ -142,20 +145,20 @@ def test_groups_are_moved_as_rows_written_out(name: str, free_all: bool) -> None
     assert grouped.name == found.name
     assert grouped.parallel == found.parallel
     q_x = dense.at(x, target)
-    how = (x, target, q_x, cell, free, end, order)
-    expected = dense.walks(*how)
-    np.testing.assert_allclose(grouped.walks(*how), expected, rtol=1e-9, atol=1e-13)
+    walks = WalkSet(x, target, q_x, cell, free, end, order, member)
+    expected = dense.walks(walks)
+    np.testing.assert_allclose(grouped.walks(walks), expected, rtol=1e-9, atol=1e-13)
     chosen = np.array([3, 0, n_groups - 1])
-    steps = (x, target, cell, free, end, order, chosen)
-    np.testing.assert_allclose(grouped.steps(*steps), dense.steps(*steps), rtol=1e-7, atol=1e-12)
+    stepped = [each.steps(walks, chosen) for each in (grouped, dense)]
+    np.testing.assert_allclose(*stepped, rtol=1e-7, atol=1e-12)
     # The numbers of a walk do not depend on those beside it.
     some = np.array([7, 2, 20])
-    alone = grouped.walks(x, target, q_x, cell[some], free, end[some], order[some])
+    alone = grouped.walks(walks.some(some))
     np.testing.assert_allclose(alone, expected[some], rtol=1e-9, atol=1e-13)
     assert grouped.alive(free).shape == (n_groups,)
     # A group that is never read changes nothing, to the last bit.
     dead = ~grouped.alive(free)
-    walked = np.concatenate([q_x[cell][:, None], grouped.walks(*how)], axis=1)
+    walked = np.concatenate([q_x[cell][:, None], grouped.walks(walks)], axis=1)
     for g in np.flatnonzero(dead):
         at = np.argmax(order == g, axis=1)
         rows = np.arange(len(cell))
@@ -171,12 +174,12 @@ def test_single_features_are_walked_as_without_groups(name: str) -> None:
     label = rng.permutation(M)
     free, end = np.arange(M), rng.random((8, M))
     order = np.stack([rng.permutation(M) for _ in cell])
-    own = np.argsort(label)[order]
-    q_x = found.at(x, target)
-    np.testing.assert_array_equal(
-        GroupedEvaluator(found, label).walks(x, target, q_x, cell, free, end, order),
-        found.walks(x, target, q_x, cell, free, end, own),
-    )
+    own = np.argsort(label)
+    walks = WalkSet(x, target, found.at(x, target), cell, free, end, own[order])
+    in_groups, grouped = replace(walks, order=order, member=label), GroupedEvaluator(found, label)
+    np.testing.assert_array_equal(grouped.walks(in_groups), found.walks(walks))
+    chosen = np.array([5, 0, 17])
+    np.testing.assert_array_equal(grouped.steps(in_groups, chosen), found.steps(walks, own[chosen]))
 
 
 def test_classifiers_in_a_mapping_move_groups_each_by_its_own() -> None:

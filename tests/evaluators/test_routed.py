@@ -11,6 +11,7 @@ import sensx_sc as sx
 from sensx_sc.evaluators.choose import choose_evaluator
 from sensx_sc.evaluators.dense import DenseEvaluator
 from sensx_sc.evaluators.routed import RoutedEvaluator
+from sensx_sc.evaluators.walk_set import WalkSet
 from sensx_sc.models.qoi import make_response
 
 N = 30
@@ -83,14 +84,9 @@ def test_groups_move_the_member_that_is_asked_for(
     target, cell, free = np.array([1, 0]), np.array([0, 1, 1]), np.arange(0, N, 2)
     member = np.arange(len(free)) % 4  # four groups
     order = np.stack([rng.permutation(4) for _ in cell])
-    how = (cell, free, rng.random((3, len(free))), order, member)
-    expected = whole.group_walks(x, target, whole.at(x, target), *how)
-    got = chosen.group_walks(x, target, chosen.at(x, target), *how)
-    np.testing.assert_allclose(got, expected, rtol=1e-9)
+    end, q_x = rng.random((3, len(free))), whole.at(x, target)
+    walks = WalkSet(x, target, q_x, cell, free, end, order, member)
+    np.testing.assert_allclose(chosen.walks(walks), whole.walks(walks), rtol=1e-9)
     of_some = np.array([2, 0])
-    np.testing.assert_allclose(
-        chosen.group_steps(x, target, *how, of_some),
-        whole.group_steps(x, target, *how, of_some),
-        rtol=1e-9,
-        atol=1e-12,
-    )
+    got, expected = (each.steps(walks, of_some) for each in (chosen, whole))
+    np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-12)

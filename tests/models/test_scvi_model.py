@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 import sensx_sc as sx
 from sensx_sc.evaluators.choose import choose_evaluator
 from sensx_sc.evaluators.dense import DenseEvaluator
+from sensx_sc.evaluators.walk_set import WalkSet
 from sensx_sc.models.held import HoldsCovariates
 from sensx_sc.models.model import Model
 from sensx_sc.models.qoi import make_response
@@ -146,8 +147,8 @@ def test_a_stem_evaluates_it_and_gives_its_numbers(model: Any, cells: AnnData) -
     target, cell = np.array([0, 1]), np.array([0, 0, 1])
     end = rng.uniform(0, 40, size=(3, N_GENES))
     order = np.argsort(rng.random((3, N_GENES)), axis=1)
-    how = (rows[:2], target, slow.at(rows[:2], target), cell, free, end, order)
-    np.testing.assert_allclose(fast.walks(*how), slow.walks(*how), rtol=1e-9, atol=1e-12)
+    walks = WalkSet(rows[:2], target, slow.at(rows[:2], target), cell, free, end, order)
+    np.testing.assert_allclose(fast.walks(walks), slow.walks(walks), rtol=1e-9, atol=1e-12)
 
 
 def test_in_one_call_covariates_are_held(model: Any, cells: AnnData) -> None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from sensx_sc.evaluators.dead import skip_dead, skip_dead_groups
-from sensx_sc.evaluators.dense import DenseEvaluator, inverse
+from sensx_sc.evaluators.dead import skip_dead
+from sensx_sc.evaluators.dense import DenseEvaluator
 from sensx_sc.evaluators.full_precision import full_precision
 from sensx_sc.evaluators.stem.groups import GroupRows
 from sensx_sc.evaluators.stem.kinks import Narrower
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sensx_sc.evaluators.stem.stem import Stem
     from sensx_sc.evaluators.stem.turns import Turns
     from sensx_sc.evaluators.stem.walks import Chunk
+    from sensx_sc.evaluators.walk_set import WalkSet
     from sensx_sc.models.qoi import Response
 
 _WALKS_TOGETHER = 32
@@ -126,23 +127,11 @@ class StemEvaluator(DenseEvaluator):
         for moved in zip(*swept, strict=True):
             yield base + torch.cat(moved, dim=1)
 
-    def walks(
-        self,
-        x: Floats,
-        target: Ints,
-        q_x: Floats,
-        cell: Ints,
-        free: Ints,
-        endpoint: Floats,
-        order: Ints,
-    ) -> Floats:
-        def live_walks(features: Ints, end: Floats, steps: Ints) -> Floats:
-            return self._live_walks(x, target, cell, features, end, steps)
-
-        if not self._steady(x, free, endpoint):
-            return self._whole.walks(x, target, q_x, cell, free, endpoint, order)
-        live = self.stem.live(free)
-        return skip_dead(live, q_x, cell, free, endpoint, order, live_walks)
+    def walks(self, walks: WalkSet) -> Floats:
+        if not self._steady(walks.x, walks.free, walks.endpoint):
+            return self._whole.walks(walks)
+        live_walks = self._walked if walks.member is None else self._walked_in_groups
+        return skip_dead(walks, self.stem.live(walks.free), live_walks)
 
     def _steady(self, x: Floats, free: Ints, values: Floats) -> bool:
         """Whether running sums keep the precision of a full evaluation.
@@ -169,123 +158,72 @@ class StemEvaluator(DenseEvaluator):
         rounding = float(size) * np.finfo(self.dtype).eps
         return bool(np.isfinite(rounding) and rounding <= _ROUNDING[self.dtype.name] * float(scale))
 
-    def _live_walks(
-        self, x: Floats, target: Ints, cell: Ints, free: Ints, endpoint: Floats, order: Ints
-    ) -> Floats:
-        q = np.empty(order.shape)
-        features = torch.as_tensor(free, device=self._device)
+    def _walked(self, walks: WalkSet) -> Floats:
+        q = np.empty(walks.order.shape)
+        features = torch.as_tensor(walks.free, device=self._device)
         with full_precision():
-            start = self._start(x)
-            for walks, turns in self._families(order):
-                cells = torch.as_tensor(cell[walks], device=self._device)
-                moves = self._moves(self._tensor(x), cells, features, endpoint[walks])
-                stem, begin = self.stem, start[cells]
+            start = self._start(walks.x)
+            for part, turns in self._families(walks.order):
+                some, stem = walks.some(part), self.stem
+                begin, moves = self._begun(some, start, features)
                 if turns is not None:
                     stem, begin = self._narrower.narrowed(begin, moves, features, turns)
                 length = self._length(turns, stem)
                 made = walk_states(
-                    stem, begin, moves, features, order[walks], turns, length, self._tile
+                    stem, begin, moves, features, some.order, turns, length, self._tile
                 )
                 for chunk in made:
-                    self._answer(stem, chunk, target[cell[walks]], q[walks])
+                    self._answer(stem, chunk, some.targets, q[part])
         return q
 
-    def steps(
-        self,
-        x: Floats,
-        target: Ints,
-        cell: Ints,
-        free: Ints,
-        endpoint: Floats,
-        order: Ints,
-        chosen: Ints,
-    ) -> Floats:
-        if not self._steady(x, free, endpoint):
-            return self._whole.steps(x, target, cell, free, endpoint, order, chosen)
-        change = np.empty((len(order), len(chosen)))
-        features = torch.as_tensor(free, device=self._device)
+    def _walked_in_groups(self, walks: WalkSet) -> Floats:
+        q = np.empty(walks.order.shape)
+        for part, states in self._group_states(walks):
+            q[part] = self._q(states[1:], walks.targets[part]).T
+        return q
+
+    def steps(self, walks: WalkSet, chosen: Ints) -> Floats:
+        if not self._steady(walks.x, walks.free, walks.endpoint):
+            return self._whole.steps(walks, chosen)
+        stepped = self._stepped if walks.member is None else self._stepped_in_groups
+        return stepped(walks, chosen)
+
+    def _stepped(self, walks: WalkSet, chosen: Ints) -> Floats:
+        change = np.empty((len(walks.order), len(chosen)))
+        features = torch.as_tensor(walks.free, device=self._device)
         with full_precision():
-            start = self._start(x)
-            for walks, turns in self._families(order):
-                cells = torch.as_tensor(cell[walks], device=self._device)
-                moves = self._moves(self._tensor(x), cells, features, endpoint[walks])
-                targets = target[cell[walks]]
-                pairs = step_states(
-                    self.stem, start[cells], moves, features, order[walks], turns, chosen
-                )
-                for some, low, high, signs in pairs:
+            start = self._start(walks.x)
+            for part, turns in self._families(walks.order):
+                some, targets = walks.some(part), walks.targets[part]
+                begin, moves = self._begun(some, start, features)
+                pairs = step_states(self.stem, begin, moves, features, some.order, turns, chosen)
+                for which, low, high, signs in pairs:
                     with np.errstate(invalid="ignore"):
                         moved = self._q(high, targets) - self._q(low, targets)
-                    change[walks, some] = (moved * signs.cpu().numpy()).T
+                    change[part, which] = (moved * signs.cpu().numpy()).T
         return change
 
-    def group_walks(
-        self,
-        x: Floats,
-        target: Ints,
-        q_x: Floats,
-        cell: Ints,
-        free: Ints,
-        endpoint: Floats,
-        order: Ints,
-        member: Ints,
-    ) -> Floats:
-        def live_walks(features: Ints, end: Floats, steps: Ints, group: Ints) -> Floats:
-            q = np.empty(steps.shape)
-            made = self._group_states(x, target, cell, features, end, steps, group)
-            for walks, states in made:
-                q[walks] = self._q(states[1:], target[cell[walks]]).T
-            return q
-
-        if not self._steady(x, free, endpoint):
-            return self._whole.group_walks(x, target, q_x, cell, free, endpoint, order, member)
-        live = self.stem.live(free)
-        return skip_dead_groups(live, q_x, cell, free, endpoint, order, member, live_walks)
-
-    def group_steps(
-        self,
-        x: Floats,
-        target: Ints,
-        cell: Ints,
-        free: Ints,
-        endpoint: Floats,
-        order: Ints,
-        member: Ints,
-        chosen: Ints,
-    ) -> Floats:
-        how = (x, target, cell, free, endpoint, order, member)
-        if not self._steady(x, free, endpoint):
-            return self._whole.group_steps(*how, chosen)
-        change = np.empty((len(order), len(chosen)))
-        for walks, states in self._group_states(*how):
-            turn = inverse(order[walks])[:, chosen].T.copy()
+    def _stepped_in_groups(self, walks: WalkSet, chosen: Ints) -> Floats:
+        change = np.empty((len(walks.order), len(chosen)))
+        for part, states in self._group_states(walks):
+            some = walks.some(part)
+            turn = some.turn()[:, chosen].T.copy()
             line = np.arange(turn.shape[1])[None]
-            targets = target[cell[walks]]
             with np.errstate(invalid="ignore"):
-                after = self._q(states[turn + 1, line], targets)
-                change[walks] = (after - self._q(states[turn, line], targets)).T
+                after = self._q(states[turn + 1, line], some.targets)
+                change[part] = (after - self._q(states[turn, line], some.targets)).T
         return change
 
-    def _group_states(
-        self,
-        x: Floats,
-        target: Ints,
-        cell: Ints,
-        free: Ints,
-        endpoint: Floats,
-        order: Ints,
-        member: Ints,
-    ) -> Iterator[tuple[slice, Tensor]]:
+    def _group_states(self, walks: WalkSet) -> Iterator[tuple[slice, Tensor]]:
         """Some walks after the other: which, and states (G + 1, W, width) from the input on."""
-        features = torch.as_tensor(free, device=self._device)
+        features = torch.as_tensor(walks.free, device=self._device)
         with full_precision():
-            start, rows = self._start(x), GroupRows(self.stem, features, member)
-            together = max(self._at_once(self.stem) // order.shape[1], 1)
-            for walks in cut(len(order), together):
-                cells = torch.as_tensor(cell[walks], device=self._device)
-                moves = self._moves(self._tensor(x), cells, features, endpoint[walks])
-                states = rows.states(start[cells], moves, order[walks])
-                yield walks, states.to(self._torch_dtype)
+            start, rows = self._start(walks.x), GroupRows(self.stem, features, walks.groups)
+            together = max(self._at_once(self.stem) // walks.n_steps, 1)
+            for part in cut(len(walks.order), together):
+                some = walks.some(part)
+                states = rows.states(*self._begun(some, start, features), some.order)
+                yield part, states.to(self._torch_dtype)
 
     def one_at_a_time(
         self, x: Floats, target: Ints, cell: Ints, features: Ints, values: Floats
@@ -361,13 +299,27 @@ class StemEvaluator(DenseEvaluator):
         most = int(np.clip(times * _STATE_BYTES // bytes_a_row, 64, times * _MOST_STATES))
         return most // self._tile * self._tile
 
-    def _moves(self, x: Tensor, cell: Tensor, features: Tensor, endpoint: Floats) -> list[Tensor]:
-        """How far phi moves at the step of each feature, (W, F) for each branch."""
-        end = self._tensor(endpoint)
-        return [
-            branch.transformed(end, features) - branch.transformed(x[:, features], features)[cell]
+    def _begun(
+        self, walks: WalkSet, start: Tensor, features: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
+        """States at the inputs of walks, and how far phi moves at each feature's step.
+
+        Parameters
+        ----------
+        start
+            States of all inputs, (C, width).
+
+        Returns
+        -------
+        (W, width), and (W, F) for each branch.
+        """
+        cell = torch.as_tensor(walks.cell, device=self._device)
+        before, end = self._tensor(walks.x)[:, features], self._tensor(walks.endpoint)
+        moves = [
+            branch.transformed(end, features) - branch.transformed(before, features)[cell]
             for branch in self.stem.branches
         ]
+        return start[cell], moves
 
     def _answer(self, stem: Stem, chunk: Chunk, target: Ints, q: Floats) -> None:
         """Fill in the response (W, F) of a chunk's states."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from sensx_sc.evaluators.dead import skip_dead, skip_dead_groups
+from sensx_sc.evaluators.dead import skip_dead
 from sensx_sc.evaluators.dense import DenseEvaluator, tiles
 from sensx_sc.evaluators.trees.courses import Course, Scales, Walks, is_sweep
 from sensx_sc.evaluators.trees.ensemble import TreeEnsemble, UnreadableError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from sensx_sc.evaluators.protocol import Floats, Ints
     from sensx_sc.evaluators.trees.ensemble import Reading
+    from sensx_sc.evaluators.walk_set import WalkSet
     from sensx_sc.models.lightgbm_booster import LightGBMBooster
     from sensx_sc.models.sklearn_estimator import SklearnModel
 
@@ -81,38 +82,8 @@ class UsedFeaturesEvaluator(DenseEvaluator):
             q[scales, part] = answers.reshape(moved.shape[:2])
         return q
 
-    def walks(
-        self,
-        x: Floats,
-        target: Ints,
-        q_x: Floats,
-        cell: Ints,
-        free: Ints,
-        endpoint: Floats,
-        order: Ints,
-    ) -> Floats:
-        def live_walks(features: Ints, end: Floats, steps: Ints) -> Floats:
-            return DenseEvaluator.walks(self, x, target, q_x, cell, features, end, steps)
-
-        return skip_dead(self._live(free), q_x, cell, free, endpoint, order, live_walks)
-
-    def group_walks(
-        self,
-        x: Floats,
-        target: Ints,
-        q_x: Floats,
-        cell: Ints,
-        free: Ints,
-        endpoint: Floats,
-        order: Ints,
-        member: Ints,
-    ) -> Floats:
-        def live_walks(features: Ints, end: Floats, steps: Ints, group: Ints) -> Floats:
-            start = (x, target, q_x, cell)
-            return DenseEvaluator.group_walks(self, *start, features, end, steps, group)
-
-        live = self._live(free)
-        return skip_dead_groups(live, q_x, cell, free, endpoint, order, member, live_walks)
+    def walks(self, walks: WalkSet) -> Floats:
+        return skip_dead(walks, self._live(walks.free), super().walks)
 
     def one_at_a_time(
         self, x: Floats, target: Ints, cell: Ints, features: Ints, values: Floats
@@ -178,99 +149,43 @@ class TreeEvaluator(UsedFeaturesEvaluator):
             q[:, points] = self._states(ensemble, course, np.full(len(points), target)).T
         return q
 
-    def walks(
-        self,
-        x: Floats,
-        target: Ints,
-        q_x: Floats,
-        cell: Ints,
-        free: Ints,
-        endpoint: Floats,
-        order: Ints,
-    ) -> Floats:
-        return self.group_walks(x, target, q_x, cell, free, endpoint, order, np.arange(len(free)))
-
-    def steps(
-        self,
-        x: Floats,
-        target: Ints,
-        cell: Ints,
-        free: Ints,
-        endpoint: Floats,
-        order: Ints,
-        chosen: Ints,
-    ) -> Floats:
-        member = np.arange(len(free))
-        return self.group_steps(x, target, cell, free, endpoint, order, member, chosen)
-
-    def group_walks(
-        self,
-        x: Floats,
-        target: Ints,
-        q_x: Floats,
-        cell: Ints,
-        free: Ints,
-        endpoint: Floats,
-        order: Ints,
-        member: Ints,
-    ) -> Floats:
-        q = np.empty(order.shape)
-        made = self._walked(x, target, cell, free, endpoint, order, member, q_x)
-        for walks, _, states in made:
-            q[walks] = states[:, 1:]
+    def walks(self, walks: WalkSet) -> Floats:
+        q = np.empty(walks.order.shape)
+        for some, _, states in self._walked(walks, walks.q_x):
+            q[some] = states[:, 1:]
         return q
 
-    def group_steps(
-        self,
-        x: Floats,
-        target: Ints,
-        cell: Ints,
-        free: Ints,
-        endpoint: Floats,
-        order: Ints,
-        member: Ints,
-        chosen: Ints,
-    ) -> Floats:
-        change = np.empty((len(order), len(chosen)))
-        made = self._walked(x, target, cell, free, endpoint, order, member, None)
-        for walks, moved, states in made:
+    def steps(self, walks: WalkSet, chosen: Ints) -> Floats:
+        change = np.empty((len(walks.order), len(chosen)))
+        for some, moved, states in self._walked(walks, None):
             at = moved[:, chosen]
             before, after = (np.take_along_axis(states, at - side, axis=1) for side in (1, 0))
             with np.errstate(invalid="ignore"):
-                change[walks] = after - before
+                change[some] = after - before
         return change
 
-    def _walked(
-        self,
-        x: Floats,
-        target: Ints,
-        cell: Ints,
-        free: Ints,
-        endpoint: Floats,
-        order: Ints,
-        member: Ints,
-        q_x: Floats | None,
-    ) -> Iterator[tuple[Ints, Ints, Floats]]:
-        """Some walks after the other.
+    def _walked(self, walks: WalkSet, q_x: Floats | None) -> Iterator[tuple[Ints, Ints, Floats]]:
+        """Some walks after the other; what the inputs answer is computed where it is not given.
 
         Yields
         ------
-        Which walks, the first state in which each group has moved, (W, G), and q of the states,
-        (W, G + 1), of which the first is the input.
+        Which walks, the first state in which each feature, or group, has moved, (W, S), and q of
+        the states, (W, S + 1), of which the first is the input.
         """
-        n_states = order.shape[1] + 1
-        column, live = self._columns(free, x.shape[1])
-        start = self.ensemble.rounded(x[:, self.used])
-        for ensemble, walks in self._tasks(target[cell], n_states, 1):
-            moved = np.empty((len(walks), n_states - 1), dtype=np.int64)
-            np.put_along_axis(moved, order[walks], np.arange(1, n_states)[None], axis=1)
-            before = start[cell[walks]]
+        n_states = walks.n_steps + 1
+        column, live = self._columns(walks.free, walks.x.shape[1])
+        group = walks.groups[column]
+        start = self.ensemble.rounded(walks.x[:, self.used])
+        for ensemble, lines in self._tasks(walks.targets, n_states, 1):
+            some = walks.some(lines)
+            moved = some.turn() + 1
+            before = start[some.cell]
             after, first = before.copy(), np.zeros(before.shape, dtype=np.int64)
-            after[:, live] = ensemble.rounded(endpoint[walks][:, column])
-            first[:, live] = moved[:, member[column]]
+            after[:, live] = ensemble.rounded(some.endpoint[:, column])
+            first[:, live] = moved[:, group]
             course = Walks(ensemble, before, after, first, n_states)
-            own = None if q_x is None else q_x[cell[walks]]
-            yield walks, moved, self._states(ensemble, course, target[cell[walks]], own)
+            own = None if q_x is None else q_x[some.cell]
+            yield lines, moved, self._states(ensemble, course, some.targets, own)
 
     def _columns(self, free: Ints, n_features: int) -> tuple[Ints, NDArray[np.bool_]]:
         """Where among the free features those used features are that are free; and which are."""

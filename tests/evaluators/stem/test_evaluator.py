@@ -19,6 +19,7 @@ from sensx_sc.evaluators import DenseEvaluator, choose
 from sensx_sc.evaluators.choose import choose_evaluator
 from sensx_sc.evaluators.stem import kinks
 from sensx_sc.evaluators.stem.evaluator import StemEvaluator
+from sensx_sc.evaluators.walk_set import WalkSet
 from sensx_sc.models.qoi import make_response
 
 if TYPE_CHECKING:
@@ -77,8 +78,8 @@ def compare(fast: Evaluator, cells: np.ndarray, mask: np.ndarray, rtol: float = 
         for k in range(len(cells))
     ])  # fmt: skip
     cell = np.repeat(np.arange(len(cells)), design.n_walks)
-    q_x = slow.at(cells, target)
-    got, expected = (one.walks(cells, target, q_x, cell, free, end, order) for one in (fast, slow))
+    walks = WalkSet(cells, target, slow.at(cells, target), cell, free, end, order)
+    got, expected = (one.walks(walks) for one in (fast, slow))
     np.testing.assert_allclose(got, expected, rtol=rtol, atol=rtol)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from sensx_sc.evaluators.choose import choose_evaluator
 from sensx_sc.evaluators.stem import evaluator as stem_evaluator
 from sensx_sc.evaluators.stem.evaluator import StemEvaluator
 from sensx_sc.evaluators.stem.kinks import Narrower, with_sides
+from sensx_sc.evaluators.walk_set import WalkSet
 from sensx_sc.models.qoi import make_response
 
 if TYPE_CHECKING:
@@ -46,8 +48,8 @@ def evaluators(
     return fast, DenseEvaluator(response, np.dtype(dtype), 512)
 
 
-def arguments(cells: np.ndarray, delta: float) -> dict[str, Any]:
-    """Of an evaluator's walks: two blocks of each cell."""
+def drawn(cells: np.ndarray, delta: float) -> WalkSet:
+    """Walks of two blocks of each cell."""
     design, free = Design("balanced", 20, 2), np.arange(N)
     domain, blocks = make_domain(0, 1, N), range(2)
     order = [orders(0, k, design, blocks, N, free) for k in range(len(cells))]
@@ -55,11 +57,8 @@ def arguments(cells: np.ndarray, delta: float) -> dict[str, Any]:
         place(endpoints(0, k, design, blocks, N, free), x, domain, delta)
         for k, x in enumerate(cells)
     ]
-    return {
-        "x": cells, "target": np.array([2, 0]), "q_x": np.zeros(2),
-        "cell": np.repeat([0, 1], 40), "free": free,
-        "endpoint": np.concatenate(end), "order": np.concatenate(order),
-    }  # fmt: skip
+    target, q_x, cell = np.array([2, 0]), np.zeros(2), np.repeat([0, 1], 40)
+    return WalkSet(cells, target, q_x, cell, free, np.concatenate(end), np.concatenate(order))
 
 
 @pytest.fixture
@@ -83,8 +82,8 @@ def test_narrow_heads_give_the_numbers_of_dense_evaluation(
     delta: float, cells: np.ndarray, widths: list[int | None]
 ) -> None:
     fast, slow = evaluators(net(), cells)
-    given = arguments(cells, delta)
-    np.testing.assert_allclose(fast.walks(**given), slow.walks(**given), rtol=1e-9, atol=1e-12)
+    walks = drawn(cells, delta)
+    np.testing.assert_allclose(fast.walks(walks), slow.walks(walks), rtol=1e-9, atol=1e-12)
     assert len(widths) == 4
     if delta == 1e-4:
         assert max(width or 60 for width in widths) <= 5  # three outputs, hardly any unit
@@ -96,8 +95,8 @@ def test_where_most_units_change_sides_the_head_stays_whole(
     cells: np.ndarray, widths: list[int | None]
 ) -> None:
     fast, slow = evaluators(net(), cells)
-    given = arguments(cells, 1.0)
-    np.testing.assert_allclose(fast.walks(**given), slow.walks(**given), rtol=1e-9, atol=1e-12)
+    walks = drawn(cells, 1.0)
+    np.testing.assert_allclose(fast.walks(walks), slow.walks(walks), rtol=1e-9, atol=1e-12)
     assert widths == [None] * 4
 
 
@@ -106,8 +105,8 @@ def test_units_without_a_bend_are_never_narrowed(
 ) -> None:
     model = nn.Sequential(nn.Linear(N, 60), nn.Tanh(), nn.Linear(60, 3)).double().eval()
     fast, slow = evaluators(model, cells)
-    given = arguments(cells, 1e-4)
-    np.testing.assert_allclose(fast.walks(**given), slow.walks(**given), rtol=1e-9, atol=1e-12)
+    walks = drawn(cells, 1e-4)
+    np.testing.assert_allclose(fast.walks(walks), slow.walks(walks), rtol=1e-9, atol=1e-12)
     assert widths == [None] * 4
 
 
@@ -174,11 +173,10 @@ def test_odd_models_have_the_numbers_of_dense_evaluation(
     name: str, cells: np.ndarray, widths: list[int | None]
 ) -> None:
     fast, slow = evaluators(ODD[name]().double().eval(), cells)
-    given = arguments(cells, 0.03)
-    given["target"] = np.array([0, 0])
-    expected = slow.walks(**given)
+    walks = replace(drawn(cells, 0.03), target=np.array([0, 0]))
+    expected = slow.walks(walks)
     least = 1e-9 * float(np.abs(expected).max())
-    np.testing.assert_allclose(fast.walks(**given), expected, rtol=1e-9, atol=least)
+    np.testing.assert_allclose(fast.walks(walks), expected, rtol=1e-9, atol=least)
     assert len(widths) == 4
 
 
@@ -186,8 +184,8 @@ def test_single_precision_keeps_the_head_where_composed_weights_do_not_hold(
     cells: np.ndarray, widths: list[int | None]
 ) -> None:
     fast, slow = evaluators(scaled(1e22, 1e-22, 1e-22).float(), cells, np.float32)
-    given = arguments(cells, 0.03)
-    np.testing.assert_allclose(fast.walks(**given), slow.walks(**given), rtol=1e-4)
+    walks = drawn(cells, 0.03)
+    np.testing.assert_allclose(fast.walks(walks), slow.walks(walks), rtol=1e-4)
 
 
 def test_a_head_that_would_be_wider_is_not_made(
@@ -196,17 +194,17 @@ def test_a_head_that_would_be_wider_is_not_made(
     torch.manual_seed(2)
     model = nn.Sequential(nn.Linear(N, 40), nn.ReLU(), nn.Linear(40, 500)).double().eval()
     fast, slow = evaluators(model, cells)
-    given = arguments(cells, 1e-4)
-    np.testing.assert_allclose(fast.walks(**given), slow.walks(**given), rtol=1e-9, atol=1e-12)
+    walks = drawn(cells, 1e-4)
+    np.testing.assert_allclose(fast.walks(walks), slow.walks(walks), rtol=1e-9, atol=1e-12)
     assert widths == [None] * 4
 
 
 def test_inputs_that_are_changed_in_place_are_seen(cells: np.ndarray) -> None:
     fast, slow = evaluators(net(), cells)
-    given = arguments(cells, 0.03)
-    fast.walks(**given)
+    walks = drawn(cells, 0.03)
+    fast.walks(walks)
     cells += 0.01
-    np.testing.assert_allclose(fast.walks(**given), slow.walks(**given), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(fast.walks(walks), slow.walks(walks), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("mixed", ["all", "none", "some"])
@@ -235,10 +233,9 @@ def test_single_precision_does_not_depend_on_the_company(
     cells: np.ndarray, widths: list[int | None]
 ) -> None:
     fast, _ = evaluators(net().float(), cells, np.float32)
-    given = arguments(cells, 0.03)
-    whole = fast.walks(**given)
-    for walks in (slice(0, 20), slice(20, 40), slice(40, 80), slice(60, 80)):
-        some = {name: given[name][walks] for name in ("cell", "endpoint", "order")}
+    walks = drawn(cells, 0.03)
+    whole = fast.walks(walks)
+    for part in (slice(0, 20), slice(20, 40), slice(40, 80), slice(60, 80)):
         alone, _ = evaluators(net().float(), cells, np.float32)
-        np.testing.assert_array_equal(alone.walks(**{**given, **some}), whole[walks])
+        np.testing.assert_array_equal(alone.walks(walks.some(part)), whole[part])
     assert None not in widths

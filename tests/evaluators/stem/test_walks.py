@@ -18,10 +18,11 @@ from sensx_sc.evaluators.choose import choose_evaluator
 from sensx_sc.evaluators.stem import evaluator
 from sensx_sc.evaluators.stem.evaluator import StemEvaluator
 from sensx_sc.evaluators.stem.turns import families
+from sensx_sc.evaluators.walk_set import WalkSet
 from sensx_sc.models.qoi import make_response
 
 if TYPE_CHECKING:
-    from sensx_sc.evaluators.protocol import Floats, Ints
+    from sensx_sc.evaluators.protocol import Floats
     from sensx_sc.evaluators.stem.stem import Stem
 
 N = 150
@@ -55,8 +56,12 @@ def cells(rng: np.random.Generator) -> Floats:
 
 
 def drawn(
-    design: Design, cells: Floats, mask: np.ndarray | None
-) -> tuple[Ints, Ints, Floats, Ints]:
+    design: Design,
+    cells: Floats,
+    mask: np.ndarray | None,
+    slow: DenseEvaluator,
+    targets: tuple[int, int] = (0, 0),
+) -> WalkSet:
     domain = make_domain(0, 5, N, mask=mask)
     blocks, free = range(design.n_blocks), domain.free
     order = [orders(0, k, design, blocks, N, free) for k in range(len(cells))]
@@ -64,7 +69,9 @@ def drawn(
         place(endpoints(0, k, design, blocks, N, free), x, domain, 0.5) for k, x in enumerate(cells)
     ]
     cell = np.repeat(np.arange(len(cells)), design.n_walks)
-    return cell, free, np.concatenate(end), np.concatenate(order)
+    target = np.array(targets)
+    q_x = slow.at(cells, target)
+    return WalkSet(cells, target, q_x, cell, free, np.concatenate(end), np.concatenate(order))
 
 
 def both(net: nn.Module, cells: Floats) -> tuple[StemEvaluator, DenseEvaluator]:
@@ -94,30 +101,25 @@ def test_walks_and_steps_are_those_of_dense_evaluation(
     torch.manual_seed(3)
     fast, slow = both(NETS[name](), cells)
     mask = rng.random(N) < 0.7 if masked else None
-    cell, free, end, order = drawn(design, cells, mask)
-    target = np.array([0, fast.response.outputs(torch.as_tensor(cells)).shape[1] - 1])
-    q_x = slow.at(cells, target)
-    walked = slow.walks(cells, target, q_x, cell, free, end, order)
-    got = fast.walks(cells, target, q_x, cell, free, end, order)
-    np.testing.assert_allclose(got, walked, rtol=1e-9, atol=1e-9)
-    chosen = rng.permutation(len(free))[:13]
-    change = np.empty_like(walked)
-    np.put_along_axis(change, order, np.diff(walked, axis=1, prepend=q_x[cell, None]), axis=1)
+    last = fast.response.outputs(torch.as_tensor(cells)).shape[1] - 1
+    walks = drawn(design, cells, mask, slow, (0, last))
+    walked = slow.walks(walks)
+    np.testing.assert_allclose(fast.walks(walks), walked, rtol=1e-9, atol=1e-9)
+    chosen = rng.permutation(walks.n_steps)[:13]
+    change, before = np.empty_like(walked), walks.q_x[walks.cell, None]
+    np.put_along_axis(change, walks.order, np.diff(walked, axis=1, prepend=before), axis=1)
     for each in (fast, slow):
-        stepped = each.steps(cells, target, cell, free, end, order, chosen)
+        stepped = each.steps(walks, chosen)
         np.testing.assert_allclose(stepped, change[:, chosen], rtol=1e-9, atol=1e-10)
 
 
 @pytest.mark.parametrize("chosen", [[], [0], list(range(N))])
 def test_any_number_of_steps(chosen: list[int], cells: Floats) -> None:
     fast, slow = both(NETS["wide"](), cells)
-    cell, free, end, order = drawn(DESIGNS[0], cells, None)
-    target = np.zeros(2, dtype=np.int64)
-    got, expected = (
-        one.steps(cells, target, cell, free, end, order, np.array(chosen, dtype=np.int64))
-        for one in (fast, slow)
-    )
-    assert got.shape == (len(cell), len(chosen))
+    walks = drawn(DESIGNS[0], cells, None, slow)
+    of_some = np.array(chosen, dtype=np.int64)
+    got, expected = (one.steps(walks, of_some) for one in (fast, slow))
+    assert got.shape == (len(walks.order), len(chosen))
     np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-10)
 
 
@@ -143,8 +145,8 @@ def test_nearly_related_orders_are_not_claimed(rng: np.random.Generator) -> None
 
 
 def test_the_head_sees_two_states_a_step(cells: Floats, monkeypatch: pytest.MonkeyPatch) -> None:
-    fast, _ = both(NETS["wide"](), cells)
-    cell, free, end, order = drawn(DESIGNS[0], cells, None)
+    fast, slow = both(NETS["wide"](), cells)
+    walks = drawn(DESIGNS[0], cells, None, slow)
     rows: list[int] = []
     whole = type(fast.stem).outputs
 
@@ -153,8 +155,8 @@ def test_the_head_sees_two_states_a_step(cells: Floats, monkeypatch: pytest.Monk
         return whole(self, states)
 
     monkeypatch.setattr(type(fast.stem), "outputs", counting)
-    fast.steps(cells, np.zeros(2, dtype=np.int64), cell, free, end, order, np.array([4, 90]))
-    assert sum(rows) == 2 * 2 * len(cell)
+    fast.steps(walks, np.array([4, 90]))
+    assert sum(rows) == 2 * 2 * len(walks.order)
 
 
 class Curved(nn.Module):
@@ -181,24 +183,14 @@ def test_sums_that_would_lose_their_precision_are_not_made(name: str, cells: Flo
     cells = cells.copy()
     cells[0, 3] = 0.5  # on the pole: what follows the step away from it must recover
     fast, slow = both(Curved(CURVES[name]), cells + 0.1)
-    cell, free, end, order = drawn(DESIGNS[0], cells, None)
-    target = np.zeros(2, dtype=np.int64)
-    q_x = slow.at(cells, target)
     chosen = np.array([3, 70])
     with np.errstate(all="ignore"):
-        for method, more in (("walks", ()), ("steps", (chosen,))):
-            arguments = (
-                cells,
-                target,
-                *((q_x,) if method == "walks" else ()),
-                cell,
-                free,
-                end,
-                order,
-            )
-            got, expected = (getattr(one, method)(*arguments, *more) for one in (fast, slow))
-            np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-10)
+        walks = drawn(DESIGNS[0], cells, None, slow)
+        got, expected = (one.walks(walks) for one in (fast, slow))
+        np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-10)
+        got, expected = (one.steps(walks, chosen) for one in (fast, slow))
+        np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-10)
         down, up = np.full((3, N), 0.2), np.full((3, N), 0.4)
         u = np.random.default_rng(0).random((5, N))
-        got, expected = (one.sweep(cells[1], 0, free, down, up, u) for one in (fast, slow))
+        got, expected = (one.sweep(cells[1], 0, walks.free, down, up, u) for one in (fast, slow))
         np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-10)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from sensx_sc.evaluators import DenseEvaluator, choose
 from sensx_sc.evaluators.choose import choose_evaluator
 from sensx_sc.evaluators.trees import runs
 from sensx_sc.evaluators.trees.evaluator import TreeEvaluator, UsedFeaturesEvaluator
+from sensx_sc.evaluators.walk_set import WalkSet
 from sensx_sc.models.qoi import make_response
 
 if TYPE_CHECKING:
@@ -168,12 +170,10 @@ def test_walks_steps_and_sweeps_are_those_of_dense_evaluation(
         some = rng.random(end.shape) < 0.3
         drawn = rng.choice(thresholds, size=some.sum())
         end[some] = np.where(rng.random(some.sum()) < 0.5, drawn, np.nextafter(drawn, 9))
-    arguments = (cells, target, slow.at(cells, target), cell, free, end, order)
-    expected = slow.walks(*arguments)
-    assert_same(fast.walks(*arguments), expected, single=single)
+    walks = WalkSet(cells, target, slow.at(cells, target), cell, free, end, order)
+    assert_same(fast.walks(walks), slow.walks(walks), single=single)
     chosen = np.array([4, 0, 7])
-    arguments = (cells, target, cell, free, end, order, chosen)
-    assert_same(fast.steps(*arguments), slow.steps(*arguments), single=single)
+    assert_same(fast.steps(walks, chosen), slow.steps(walks, chosen), single=single)
     lines = (np.repeat(np.arange(3), len(free)), np.tile(free, 3))
     values = np.linspace(0, 3, 5) * np.linspace(0.3, 1, len(lines[0]))[:, None]
     moved = [each.one_at_a_time(cells, target, *lines, values) for each in (fast, slow)]
@@ -202,8 +202,8 @@ def test_other_quantities(name: str, qoi: str, models: dict[str, Any]) -> None:
     assert type(fast) is TreeEvaluator
     order = np.argsort(np.random.default_rng(0).random((30, N)), axis=1)
     end, target, free = X[10:40], np.array([2, 0]), np.arange(N)
-    arguments = (X[:2], target, slow.at(X[:2], target), np.arange(30) % 2, free, end, order)
-    np.testing.assert_allclose(fast.walks(*arguments), slow.walks(*arguments), rtol=1e-12)
+    walks = WalkSet(X[:2], target, slow.at(X[:2], target), np.arange(30) % 2, free, end, order)
+    np.testing.assert_allclose(fast.walks(walks), slow.walks(walks), rtol=1e-12)
 
 
 @pytest.mark.parametrize("outputs", ["logit", "value"])
@@ -215,8 +215,8 @@ def test_decision_functions(name: str, outputs: Any, models: dict[str, Any]) -> 
     order = np.argsort(np.random.default_rng(0).random((10, N)), axis=1)
     zero = np.zeros(1, dtype=np.int64)
     cell, free = np.zeros(10, dtype=np.int64), np.arange(N)
-    arguments = (X[:1], zero, slow.at(X[:1], zero), cell, free, X[10:20], order)
-    np.testing.assert_allclose(fast.walks(*arguments), slow.walks(*arguments), rtol=1e-12)
+    walks = WalkSet(X[:1], zero, slow.at(X[:1], zero), cell, free, X[10:20], order)
+    np.testing.assert_allclose(fast.walks(walks), slow.walks(walks), rtol=1e-12)
 
 
 EXPLAINED = ["deep forest", "boosting of two classes", "histograms", "xgboost", "lightgbm"]
@@ -278,12 +278,12 @@ def test_results_do_not_depend_on_how_lines_are_grouped(
     fast, _ = evaluators(models["xgboost"], X[:4])
     order = np.argsort(np.random.default_rng(0).random((50, N)), axis=1)
     zero = np.zeros(50, dtype=np.int64)
-    arguments = (X[:1], zero[:1], np.zeros(1), zero, np.arange(N), X[10:60], order)
-    together = fast.walks(*arguments)
+    walks = WalkSet(X[:1], zero[:1], np.zeros(1), zero, np.arange(N), X[10:60], order)
+    together = fast.walks(walks)
     for lines, front in ((1, 2**15), (900, 2**15), (2**20, 3)):
         monkeypatch.setattr(runs, "_RUNS", lines)
         monkeypatch.setattr(runs, "_FRONT", front)
-        np.testing.assert_array_equal(fast.walks(*arguments), together)
+        np.testing.assert_array_equal(fast.walks(walks), together)
 
 
 def test_memory_does_not_grow_with_the_number_of_walks(models: dict[str, Any]) -> None:
@@ -293,8 +293,9 @@ def test_memory_does_not_grow_with_the_number_of_walks(models: dict[str, Any]) -
     order = np.argsort(np.random.default_rng(0).random((n_walks, N)), axis=1)
     zero = np.zeros(n_walks, dtype=np.int64)
     end = X[np.arange(n_walks) % len(X)]
+    walks = WalkSet(X[:1], zero[:1], np.zeros(1), zero, np.arange(N), end, order)
     tracemalloc.start()
-    q = fast.walks(X[:1], zero[:1], np.zeros(1), zero, np.arange(N), end, order)
+    q = fast.walks(walks)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak - q.nbytes < 64 * 2**20
@@ -320,7 +321,7 @@ def test_walks_call_no_model_and_visit_few_nodes(monkeypatch: pytest.MonkeyPatch
     zero = np.zeros(60, dtype=np.int64)
     rows.clear()
     monkeypatch.setattr(runs, "_children", counted)
-    evaluator.walks(X[:1], zero[:1], np.zeros(1), zero, np.arange(N), X[10:70], order)
+    evaluator.walks(WalkSet(X[:1], zero[:1], np.zeros(1), zero, np.arange(N), X[10:70], order))
     assert not rows
     depth = np.mean([tree.get_depth() for tree in forest.estimators_])
     every_step = 60 * N * 50 * depth  # rows evaluated in full
@@ -429,21 +430,21 @@ def test_labels_are_evaluated_row_by_row_for_used_features(
     slow = DenseEvaluator(response, np.dtype(np.float64), 512)
     order, zero = np.argsort(rng.random((20, N)), axis=1), np.zeros(20, dtype=np.int64)
     q_x = slow.at(X[:1], zero[:1])
-    arguments = (X[:1], zero[:1], q_x, zero, np.arange(N), rng.random((20, N)), order)
+    walks = WalkSet(X[:1], zero[:1], q_x, zero, np.arange(N), rng.random((20, N)), order)
     rows.clear()
-    walked = fast.walks(*arguments)
+    walked = fast.walks(walks)
     assert sum(rows) == 20 * n_used
-    np.testing.assert_array_equal(walked, slow.walks(*arguments))
+    np.testing.assert_array_equal(walked, slow.walks(walks))
     down, up = np.zeros((2, N)), np.array([[0.5], [1.0]]) * np.ones((2, N))
     arguments = (X[0], 0, np.arange(N), down, up, rng.random((15, N)))
     np.testing.assert_array_equal(fast.sweep(*arguments), slow.sweep(*arguments))
     of_three = np.arange(N) // 3  # eight groups; those of columns that no tree splits on stay
     order = np.argsort(rng.random((20, N // 3)), axis=1)
-    arguments = (X[:1], zero[:1], q_x, zero, np.arange(N), rng.random((20, N)), order, of_three)
+    walks = replace(walks, endpoint=rng.random((20, N)), order=order, member=of_three)
     rows.clear()
-    walked = fast.group_walks(*arguments)
+    walked = fast.walks(walks)
     assert sum(rows) == 20 * len(set(of_three[fast.used]))
-    np.testing.assert_array_equal(walked, slow.group_walks(*arguments))
+    np.testing.assert_array_equal(walked, slow.walks(walks))
 
 
 def test_labels_of_xgboost_are_its_own(models: dict[str, Any]) -> None:
@@ -451,9 +452,10 @@ def test_labels_of_xgboost_are_its_own(models: dict[str, Any]) -> None:
     fast, slow = evaluators(sx.models.as_model(models["xgboost"], outputs="value"), X[:4])
     assert type(fast) is TreeEvaluator
     order, zero = np.argsort(np.random.default_rng(0).random((20, N))), np.zeros(20, dtype=np.int64)
-    arguments = (X[:1], zero[:1], slow.at(X[:1], zero[:1]), zero, np.arange(N), X[10:30], order)
-    walked = fast.walks(*arguments)
-    np.testing.assert_array_equal(walked, slow.walks(*arguments))
+    q_x = slow.at(X[:1], zero[:1])
+    walks = WalkSet(X[:1], zero[:1], q_x, zero, np.arange(N), X[10:30], order)
+    walked = fast.walks(walks)
+    np.testing.assert_array_equal(walked, slow.walks(walks))
     assert len(np.unique(walked)) > 1
 
 
@@ -467,6 +469,7 @@ def test_classifiers_in_a_mapping_have_their_own_trees(models: dict[str, Any]) -
     assert "6 trees" in why
     order = np.argsort(np.random.default_rng(0).random((20, N)), axis=1)
     target, cell = np.array([1, 0]), np.arange(20) % 2
-    arguments = (X[:2], target, evaluator.at(X[:2], target), cell, np.arange(N), X[10:30], order)
+    q_x = evaluator.at(X[:2], target)
+    walks = WalkSet(X[:2], target, q_x, cell, np.arange(N), X[10:30], order)
     slow = DenseEvaluator(make_response(sx.models.as_model(each)), np.dtype(np.float64), 512)
-    np.testing.assert_allclose(evaluator.walks(*arguments), slow.walks(*arguments), rtol=1e-12)
+    np.testing.assert_allclose(evaluator.walks(walks), slow.walks(walks), rtol=1e-12)

@@ -14,6 +14,7 @@ from sensx_sc.evaluators import DenseEvaluator
 from sensx_sc.evaluators.choose import choose_evaluator
 from sensx_sc.evaluators.trees.evaluator import TreeEvaluator, UsedFeaturesEvaluator
 from sensx_sc.evaluators.trees.lightgbm import read_lightgbm
+from sensx_sc.evaluators.walk_set import WalkSet
 from sensx_sc.models.qoi import make_response
 
 N = 12
@@ -65,8 +66,8 @@ def test_near_misses_are_evaluated_row_by_row(
     slow = DenseEvaluator(fast.response, fast.dtype, 512)
     order, zero = np.argsort(rng.random((10, N)), axis=1), np.zeros(10, dtype=np.int64)
     q_x = slow.at(X[:1], zero[:1])
-    arguments = (X[:1], zero[:1], q_x, zero, np.arange(N), X[10:20], order)
-    np.testing.assert_array_equal(fast.walks(*arguments), slow.walks(*arguments))
+    walks = WalkSet(X[:1], zero[:1], q_x, zero, np.arange(N), X[10:20], order)
+    np.testing.assert_array_equal(fast.walks(walks), slow.walks(walks))
 
 
 def test_other_estimators_are_not_read(table: tuple[np.ndarray, np.ndarray]) -> None:
@@ -109,5 +110,5 @@ def test_tiny_values_are_zero(rng: np.random.Generator, zero_as_missing: bool) -
     end = rng.choice(values, size=(60, 3))
     order, zero = np.argsort(rng.random((60, 3)), axis=1), np.zeros(60, dtype=np.int64)
     q_x = slow.at(X[:1], zero[:1])
-    arguments = (X[:1], zero[:1], q_x, zero, np.arange(3), end, order)
-    np.testing.assert_allclose(fast.walks(*arguments), slow.walks(*arguments), rtol=1e-14)
+    walks = WalkSet(X[:1], zero[:1], q_x, zero, np.arange(3), end, order)
+    np.testing.assert_allclose(fast.walks(walks), slow.walks(walks), rtol=1e-14)

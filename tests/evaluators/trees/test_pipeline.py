@@ -24,6 +24,7 @@ import sensx_sc as sx
 from sensx_sc.evaluators.choose import choose_evaluator
 from sensx_sc.evaluators.columnwise import ColumnwiseEvaluator
 from sensx_sc.evaluators.dense import DenseEvaluator
+from sensx_sc.evaluators.walk_set import WalkSet
 from sensx_sc.models.qoi import make_response
 
 N = 15
@@ -71,13 +72,11 @@ def test_numbers_are_those_of_full_evaluation(name: str) -> None:
         endpoint = rng.gamma(1.0, size=(18, len(free)))
         order = np.argsort(rng.random((18, len(free))), axis=1)
         q_x = slow.at(x, target)
-        how = (x, target, q_x, cell, free, endpoint, order)
-        np.testing.assert_allclose(fast.walks(*how), slow.walks(*how), rtol=1e-9, atol=1e-12)
+        walks = WalkSet(x, target, q_x, cell, free, endpoint, order)
+        np.testing.assert_allclose(fast.walks(walks), slow.walks(walks), rtol=1e-9, atol=1e-12)
         chosen = np.arange(0, len(free), 2)
-        of_steps = (x, target, cell, free, endpoint, order, chosen)
-        np.testing.assert_allclose(
-            fast.steps(*of_steps), slow.steps(*of_steps), rtol=1e-9, atol=1e-12
-        )
+        stepped = [each.steps(walks, chosen) for each in (fast, slow)]
+        np.testing.assert_allclose(*stepped, rtol=1e-9, atol=1e-12)
         down, up = x[0, free] * np.array([[0.1], [0.9]]), np.full((2, len(free)), 0.5)
         u = rng.random((40, len(free)))
         swept = (x[0], 0, free, down, up, u)

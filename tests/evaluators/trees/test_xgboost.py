@@ -14,6 +14,7 @@ from sensx_sc.evaluators import DenseEvaluator
 from sensx_sc.evaluators.choose import choose_evaluator
 from sensx_sc.evaluators.trees.evaluator import TreeEvaluator, UsedFeaturesEvaluator
 from sensx_sc.evaluators.trees.xgboost import read_xgboost
+from sensx_sc.evaluators.walk_set import WalkSet
 from sensx_sc.models.qoi import make_response
 
 if TYPE_CHECKING:
@@ -62,8 +63,8 @@ def test_near_misses_are_evaluated_row_by_row(
     slow = DenseEvaluator(fast.response, fast.dtype, 512)
     order, zero = np.argsort(rng.random((10, N)), axis=1), np.zeros(10, dtype=np.int64)
     q_x = slow.at(X[:1], zero[:1])
-    arguments = (X[:1], zero[:1], q_x, zero, np.arange(N), X[10:20], order)
-    np.testing.assert_array_equal(fast.walks(*arguments), slow.walks(*arguments))
+    walks = WalkSet(X[:1], zero[:1], q_x, zero, np.arange(N), X[10:20], order)
+    np.testing.assert_array_equal(fast.walks(walks), slow.walks(walks))
 
 
 def test_a_linear_booster_has_no_trees(table: tuple[np.ndarray, np.ndarray]) -> None:
