@@ -54,7 +54,7 @@ class Transforms:
 
             table = pd.DataFrame(table, columns=self.columns, copy=False)
         made = self.transformer.transform(table)
-        made = made.toarray() if hasattr(made, "toarray") else np.asarray(made)
+        made = made.toarray() if hasattr(made, "toarray") else np.require(made, requirements="W")
         return torch.as_tensor(made).to(device=values.device, dtype=values.dtype)
 
 

@@ -77,8 +77,8 @@ def sensx_targets(
     >>> adata = sx.datasets.toy()
     >>> model = sx.models.fit_mlp(adata, "cell_type", hidden=(16,), epochs=20, progress=False)
     >>> sx.tl.sensx_targets(adata, model, ["A", "B"], n_walks=20, n_samples=400, progress=False)
-    >>> [key for key in adata.layers if not key.endswith("rank")]
-    ['counts', 'sensx_A', 'sensx_B']
+    >>> [key for key in adata.obs if key.endswith("status")]
+    ['sensx_A_status', 'sensx_B_status']
     """
     started = time.perf_counter()
     check_adata(adata)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # Tracing replaces methods of torch's classes for its time, so that one thread traces at a time.
 _LOCK = threading.Lock()
 
+_REFUSING = ("arange", "cat", "concat", "hstack", "ones", "stack", "vstack", "zeros")
 _CHOICE = "a choice in its code depends on the rows"
 
 
@@ -210,9 +211,10 @@ def _answering(root: nn.Module) -> Iterator[None]:
             if not str(space.get("__name__")).startswith("torch."):
                 stack.enter_context(_defined(space, len=_length, isinstance=_is_instance))
         torch.overrides.get_overridable_functions()  # which torch remembers, without ours
-        for name in ("zeros", "ones"):
-            stack.enter_context(_replaced(torch, name, _with_one_size(getattr(torch, name))))
+        for name in _REFUSING:
+            stack.enter_context(_replaced(torch, name, _recorded(getattr(torch, name))))
         stack.enter_context(_replaced(torch, "is_tensor", _is_tensor))
+        stack.enter_context(_replaced(nn.Module, "__setattr__", _set))
         yield
 
 
@@ -267,12 +269,33 @@ def _is_tensor(of: Any) -> bool:
     return _is_instance(of, torch.Tensor)
 
 
-def _with_one_size(make: Callable[..., Any]) -> Callable[..., Any]:
-    """Take sizes that are given one by one as one argument, which torch.fx can record."""
+def _recorded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Record a call with stand-ins, of which torch's own code would not take some, or older ones.
 
-    @functools.wraps(make)
-    def made(*size: Any, **keywords: Any) -> Any:
-        one_by_one = any(isinstance(part, fx.Proxy) for part in size)
-        return make(size, **keywords) if one_by_one else make(*size, **keywords)
+    Sizes that are given one by one become one argument.
+    """
 
-    return made
+    @functools.wraps(function)
+    def record(*args: Any, **keywords: Any) -> Any:
+        given = [*args, *keywords.values()]
+        given += [part for value in given if isinstance(value, tuple | list) for part in value]
+        proxy = next((value for value in given if isinstance(value, fx.Proxy)), None)
+        if proxy is None:
+            return function(*args, **keywords)
+        if (
+            function.__name__ in ("ones", "zeros")
+            and args
+            and not isinstance(args[0], tuple | list)
+        ):
+            args = (args,)
+        return _tracer(proxy).create_proxy("call_function", function, args, keywords)
+
+    return record
+
+
+def _set(module: nn.Module, name: str, value: Any, own: Any = nn.Module.__setattr__) -> None:
+    """Set an attribute; a buffer may be a stand-in, which older versions of torch refuse."""
+    if isinstance(value, fx.Proxy) and name in module._buffers:
+        module._buffers[name] = value  # type: ignore[assignment]
+    else:
+        own(module, name, value)

@@ -50,7 +50,12 @@ def test_an_exported_program_has_the_stem_of_its_module(name: str) -> None:
     example = torch.rand(4, N, dtype=torch.float64)
     if name in ("sums and means", "log1p first"):  # the methods of their lambda have one input
         shapes = {"rows": shapes[0]}
-    exported = torch.export.export(module, (example,), dynamic_shapes=shapes).module()
+    try:
+        exported = torch.export.export(module, (example,), dynamic_shapes=shapes).module()
+    except Exception as error:
+        if tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 8):
+            raise
+        pytest.skip(f"this torch cannot export it: {type(error).__name__}")
     stem, own = found(exported), found(module)
     assert stem.width == own.width
     assert (stem.bends is None) == (own.bends is None)

@@ -30,7 +30,8 @@ def test_tracing_leaves_the_module_and_its_code_alone() -> None:
     ]
     for made in ("lazy", "covariates beside", "zeros and ones beside", "hooks", skip[0]):
         module = built(made)
-        before = {key: getattr(torch, key) for key in ("zeros", "ones", "is_tensor")}
+        before = {key: getattr(torch, key) for key in ("zeros", "ones", "cat", "is_tensor")}
+        setting = nn.Module.__setattr__
         spaces = {id(space): space for part in module.modules() if (space := _globals(part))}
         names = {key: set(space) for key, space in spaces.items()}
         attributes = [dict(vars(part)) for part in module.modules()]
@@ -42,6 +43,7 @@ def test_tracing_leaves_the_module_and_its_code_alone() -> None:
                 found(module)
         assert {key: set(space) for key, space in spaces.items()} == names
         assert all(getattr(torch, key) is value for key, value in before.items())
+        assert nn.Module.__setattr__ is setting
         for part, attribute in zip(module.modules(), attributes, strict=True):
             assert vars(part) == attribute
         for key, value in module.state_dict().items():
