@@ -57,7 +57,7 @@ html_theme = "sphinx_book_theme"
 html_title = "sensx_sc"
 html_theme_options = {"show_toc_level": 2, "home_page_in_toc": True}
 html_static_path = ["_static"]
-html_css_files = ["tables.css"]
+html_css_files = ["pages.css"]
 html_copy_source = False
 
 
