@@ -94,7 +94,7 @@ def sensx(
     on_error: OnError = "mark",
     progress: bool | None = None,
 ) -> xr.Dataset:
-    """Explain a model's output on images: SensX values of pixels (eq. 1 to 4, groups: A14).
+    """Explain a model's output on images: SensX values of pixels (equations 1 to 4, groups: A14).
 
     For each input, find delta*, the smallest perturbation scale at which the response saturates;
     inside that neighbourhood walk from the input to random endpoints, one feature at a time in

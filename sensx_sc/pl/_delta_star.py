@@ -31,7 +31,7 @@ WORDS = {
 def delta_star(
     adata: AnnData, groupby: str | None = None, *, key: str = "sensx", ax: Axes | None = None
 ) -> Axes:
-    """Draw the characteristic perturbation scale delta* (eq. 2) of each group's cells.
+    """Draw the characteristic perturbation scale delta* (equation 2) of each group's cells.
 
     Violins and points on a log axis, groups ordered by their median from the top. The label of a
     group counts its cells by status: an insensitive cell (delta* = 0) and a failed one (NaN) have

@@ -30,7 +30,7 @@ def envelope(
     ncols: int = 4,
     ax: Axes | Iterable[Axes] | None = None,
 ) -> Axes | np.ndarray[Any, Any]:
-    """Draw the 1st to 99th percentile of q against delta for one or more cells (eq. 2).
+    """Draw the 1st to 99th percentile of q against delta for one or more cells (equation 2).
 
     delta* is the smallest delta beyond which the whole band fits into a height of tau: the dotted
     lines are tau apart, around the band beyond delta*. With the status ``unsaturated`` there is

@@ -17,7 +17,7 @@ _CHANNELS = {"r": "#D55E00", "g": "#009E73", "b": "#0072B2"}
 
 
 def patch_profile(table: pd.DataFrame, *, by: str | None = None, ax: Axes | None = None) -> Axes:
-    """Draw what :func:`sensx_sc.im.patch_profile` returned: means, and one sd about them (fig. D8).
+    """Draw what :func:`sensx_sc.im.patch_profile` returned: means, and one sd around (figure D8).
 
     Parameters
     ----------

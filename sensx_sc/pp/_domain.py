@@ -25,7 +25,7 @@ def domain(
     mask_obs: ArrayLike | str | None = None,
     key_added: str = "sensx",
 ) -> None:
-    """Set the domain that :func:`sensx_sc.tl.sensx` perturbs genes in (eq. 1).
+    """Set the domain that :func:`sensx_sc.tl.sensx` perturbs genes in (equation 1).
 
     Parameters
     ----------

@@ -46,7 +46,7 @@ def rank_groups(
     key: str = "sensx",
     key_added: str | None = None,
 ) -> None:
-    """Rank genes for each group of cells by the mean of a SensX statistic (eq. 3), or compare.
+    """Rank genes for each group of cells by the mean of a SensX statistic (equation 3), or compare.
 
     The mean goes over the group's attributed cells: those that were not analysed, or whose status
     is insensitive or failed, have no values; they are left out and counted in the log. One block

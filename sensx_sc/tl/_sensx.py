@@ -87,7 +87,7 @@ def sensx(
     progress: bool | None = None,
     copy: bool = False,
 ) -> AnnData | None:
-    """Explain a model's call on each cell: SensX values of every gene (eq. 1 to 4).
+    """Explain a model's call on each cell: SensX values of every gene (equations 1 to 4).
 
     For each cell, find delta*, the smallest perturbation scale at which the model's response
     saturates; inside that neighbourhood walk from the cell to random endpoints, one gene at a

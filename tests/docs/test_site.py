@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 
@@ -43,6 +44,15 @@ def test_every_notebook_is_shown(page: str, folder: str) -> None:
         text = (DOCS / page).read_text("utf-8")
         for name in books:
             assert f"(tutorials/{name}.ipynb) |" in text, name
+
+
+@pytest.mark.parametrize("room", ["core", "get", "im", "metrics", "models", "pl", "pp", "tl"])
+def test_the_list_of_functions_shows_whole_sentences(room: str) -> None:
+    """A sentence ends where Sphinx sees its first dot and blank, also after an abbreviation."""
+    module = importlib.import_module(f"sensx_sc.{room}")
+    for name in module.__all__:
+        summary = (getattr(module, name).__doc__ or "").split("\n\n")[0]
+        assert ". " not in summary.replace("\n", " ").strip(), (name, summary)
 
 
 def anchors(path: Path) -> set[str]:
