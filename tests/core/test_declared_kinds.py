@@ -88,7 +88,7 @@ def test_every_input_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = np.tile(X[:1], (21, 1))
     monkeypatch.setattr("sensx_sc.core.declared_kinds._TOGETHER", 16)  # two rows at a time
     check_kinds(rows, kinds, tested)
-    rows[19] += AT[4]
+    rows[19, 3:6] = [0.5, 0.5, 0.0]  # sums to 1
     with pytest.raises(ValueError, match="block 'batch' must hold one 1, else 0; input 19 has"):
         check_kinds(rows, kinds, tested)
 

@@ -122,9 +122,9 @@ def test_wrong_use() -> None:
         groups.members(2)
 
 
-@pytest.mark.parametrize(("n", "end"), [(12, "'10', '11'."), (13, "'10', '11' and 1 more.")])
+@pytest.mark.parametrize(("n", "end"), [(12, r"'10', '11'\."), (13, r"'10', '11' and 1 more\.")])
 def test_long_lists_of_groups_are_cut(n: int, end: str) -> None:
-    with pytest.raises(KeyError, match=f"no group 'x'; there are '0', .*, {end}"):
+    with pytest.raises(KeyError, match=rf"no group 'x'; there are '0', .*, {end}"):
         make_groups(np.arange(n), n).members("x")
 
 
