@@ -239,6 +239,7 @@ WITH_STEM: dict[str, Callable[[], nn.Module]] = {
     # Constants beside the features.
     "covariates beside": lambda: net(lambda m, x: torch.cat([torch.log1p(x), m.c.expand(len(x), -1)], dim=1), first=first(N + 3), c=torch.randn(1, 3)),
     "covariates repeated": lambda: net(lambda m, x: torch.cat((m.c.repeat(x.shape[0], 1), x), -1), first=first(N + 3), c=torch.randn(3)),
+    "zeros of its shape": lambda: net(lambda m, x: x + torch.zeros(x.shape, dtype=x.dtype) + torch.ones(x.size()[1]), first=first()),
     "zeros and ones beside": lambda: net(lambda m, x: torch.cat([x, x.new_zeros(x.size(0), 2), torch.ones(x.shape[0], 2, dtype=x.dtype, device=x.device), torch.zeros_like(x)[:, :1]], 1), first=first(N + 5)),
     "plain tensor beside": lambda: with_plain_tensor(net(lambda m, x: torch.cat([x, m.c.expand(x.shape[0], -1), m.c.repeat(len(x), 1)], 1), first=first(N + 6))),
     "batch embedding": lambda: net(lambda m, x: torch.cat([x, m.e(torch.zeros(len(x), dtype=torch.long, device=x.device) + 1)], 1), first=first(N + 4), e=nn.Embedding(3, 4)),

@@ -282,11 +282,9 @@ def _recorded(function: Callable[..., Any]) -> Callable[..., Any]:
         proxy = next((value for value in given if isinstance(value, fx.Proxy)), None)
         if proxy is None:
             return function(*args, **keywords)
-        if (
-            function.__name__ in ("ones", "zeros")
-            and args
-            and not isinstance(args[0], tuple | list)
-        ):
+        first = args[0] if args else ()
+        several = isinstance(_known(first) if isinstance(first, fx.Proxy) else first, tuple | list)
+        if function.__name__ in ("ones", "zeros") and not several:
             args = (args,)
         return _tracer(proxy).create_proxy("call_function", function, args, keywords)
 
