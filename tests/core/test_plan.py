@@ -13,6 +13,7 @@ from torch import nn
 
 import sensx_sc as sx
 from sensx_sc.core.plan import duration
+from sensx_sc.core.preparation import block_size
 
 
 def net(n: int) -> nn.Module:
@@ -105,6 +106,13 @@ def test_the_log_says_it_too(caplog: pytest.LogCaptureFixture) -> None:
     assert "evaluations (" in said
     assert "complete rows; by an affine stem" in said or "complete rows; row by row" in said
     assert "about 1 s" in said
+
+
+@pytest.mark.parametrize("chunk_size", [1, np.int64(3)])
+def test_any_whole_number_of_inputs_may_be_dense_at_a_time(chunk_size: int) -> None:
+    assert block_size(chunk_size, 10) == chunk_size
+    with pytest.raises(ValueError, match="whole number of at least 1; got 0"):
+        block_size(0, 10)
 
 
 @pytest.mark.parametrize(

@@ -232,6 +232,30 @@ def test_delta_star_is_not_that_of_rounding() -> None:
     assert found["auto"] == found["float64"]
 
 
+def test_below_the_automatic_grid_rows_are_double() -> None:
+    """At a scale of 1e-7 float32 inputs of .5 stay where they are, or move by 6e-8."""
+
+    class Steep(torch.nn.Module):
+        task = "regression"
+
+        def forward(self, z: torch.Tensor) -> torch.Tensor:
+            return torch.tanh(1e7 * (z.double() - 0.5).sum(dim=1)).to(z.dtype)
+
+    found = {
+        precision: explain(
+            np.full((1, 4), 0.5), Steep().eval(), lower=0.5, upper=1.5, n_walks=8, n_samples=400,
+            precision=precision, device="cpu",
+        )
+        for precision in ("auto", "float32", "float64")
+    }  # fmt: skip
+    assert 1e-8 < found["float64"].delta_star[0] < 1e-4
+    np.testing.assert_array_equal(found["auto"].delta_star, found["float64"].delta_star)
+    below = found["float64"].deltas < 1e-4
+    spans = {name: np.ptp(each.envelope[0, below], axis=1) for name, each in found.items()}
+    np.testing.assert_allclose(spans["auto"], spans["float64"])
+    assert not np.allclose(spans["float32"], spans["float64"], rtol=0.1)
+
+
 def test_two_evaluations_of_a_row_differ_by_rounding_alone() -> None:
     rows = np.random.default_rng(0).random((7, N))
     exact = evaluator(lambda x: x[:, 0], np.float64)
